@@ -1,0 +1,200 @@
+"""How each library is called, and which of its settings compete.
+
+An adapter ``adapter(x, y, epsilon, tol, **settings)`` returns a function to be timed, which
+takes nothing and returns a reader; the reader gives ``(log_u, log_v, info)`` of the plan
+``exp(log_u_i + log_v_j - |x_i - y_j|^2 / epsilon)``. Compiling happens in the adapter, so it is
+never timed; building a cost matrix from the points is always timed.
+"""
+
+import math
+
+import numpy as np
+
+
+def mean_cost(x, y) -> float:
+    """Return the mean squared Euclidean cost between the centred clouds."""
+    return float(x.var(0).sum() + y.var(0).sum())
+
+
+def pot(x, y, epsilon, tol, *, method, dtype="float64", aim=1.0):
+    """POT with its own cost matrix; it stops on the L2 norm of one marginal.
+
+    ``aim=1`` is certain to reach the L1 error asked, as the L1 norm is at most sqrt(n) times
+    the L2 norm; a larger one wastes fewer iterations.
+    """
+    import ot
+
+    options = {"method": method, "stopThr": aim * tol / math.sqrt(len(y))}
+    if method == "sinkhorn_epsilon_scaling":
+        options["epsilon0"] = mean_cost(x, y)
+    x, y = x.astype(dtype), y.astype(dtype)
+    a, b = ot.unif(len(x), type_as=x), ot.unif(len(y), type_as=y)
+    warm_up = np.random.default_rng(0).random((50, 2)).astype(dtype)
+    ot.sinkhorn(a[:0], b[:0], ot.dist(warm_up, warm_up), 1.0, method=method)
+
+    def run():
+        cost = ot.dist(x, y)
+        _, log = ot.sinkhorn(a, b, cost, epsilon, numItermax=10**7, log=True, **options)
+
+        def read():
+            if "logu" in log:
+                log_u, log_v = log["logu"], log["logv"]
+            elif "log_u" in log:
+                log_u, log_v = log["log_u"], log["log_v"]
+            elif "alpha" in log:
+                log_u, log_v = log["alpha"] / epsilon, log["beta"] / epsilon
+            else:
+                with np.errstate(all="ignore"):
+                    log_u, log_v = np.log(log["u"]), np.log(log["v"])
+            n_iter = log.get("niter", log.get("n_iter"))
+            return log_u, log_v, {"n_iter": None if n_iter is None else int(n_iter)}
+
+        return read
+
+    return run
+
+
+def ott(
+    x,
+    y,
+    epsilon,
+    tol,
+    *,
+    dtype="float64",
+    aim=1.0,
+    momentum=None,
+    momentum_start=0,
+    anderson=0,
+    decay=1.0,
+    inner_iterations=10,
+):
+    """OTT-JAX in log-domain, compiled beforehand; it stops on the L1 norm of one marginal."""
+    import jax
+    from ott.geometry import epsilon_scheduler, geometry, pointcloud
+    from ott.problems.linear import linear_problem
+    from ott.solvers.linear import acceleration, sinkhorn
+
+    target = epsilon
+    if decay < 1.0:
+        # The schedule starts at the mean cost; OTT takes the start as a multiple of the target.
+        target = epsilon_scheduler.Epsilon(epsilon, init=mean_cost(x, y) / epsilon, decay=decay)
+    x, y = jax.numpy.asarray(x.astype(dtype)), jax.numpy.asarray(y.astype(dtype))
+    weights = jax.numpy.full(len(x), 1.0 / len(x), dtype=dtype)
+    solver = sinkhorn.Sinkhorn(
+        threshold=aim * tol,
+        inner_iterations=inner_iterations,
+        max_iterations=10**6,
+        momentum=None
+        if momentum is None
+        else acceleration.Momentum(start=momentum_start, value=momentum),
+        anderson=acceleration.AndersonAcceleration(memory=anderson) if anderson else None,
+    )
+
+    def solve(x, y, weights):
+        cost = pointcloud.PointCloud(x, y).cost_matrix
+        geom = geometry.Geometry(cost_matrix=cost, epsilon=target)
+        out = solver(linear_problem.LinearProblem(geom, a=weights, b=weights))
+        return out.f, out.g, out.n_iters
+
+    compiled = jax.jit(solve).lower(x, y, weights).compile()
+
+    def run():
+        f, g, n_iter = jax.block_until_ready(compiled(x, y, weights))
+
+        def read():
+            log_u, log_v = np.asarray(f, np.float64), np.asarray(g, np.float64)
+            return log_u / epsilon, log_v / epsilon, {"n_iter": int(n_iter)}
+
+        return read
+
+    return run
+
+
+def mdot(x, y, epsilon, tol, *, dtype="float64", aim=1.0):
+    """mdot-tnt with its cost matrix scaled to [0, 1], as its documentation asks.
+
+    Its tolerance is H / gamma^p, with H the entropy of the weights: p is set such that this is
+    `aim` times the error asked.
+    """
+    import torch
+    from mdot_tnt.mdot import mdot as solve
+
+    torch.set_num_threads(1)
+    x, y = (torch.from_numpy(v).to(getattr(torch, dtype)) for v in (x, y))
+    weights = torch.full((len(x),), 1.0 / len(x), dtype=x.dtype)
+    entropy = math.log(len(x))
+
+    def run():
+        cost = torch.addmm((x * x).sum(1)[:, None] + (y * y).sum(1), x, y.T, alpha=-2.0)
+        cost.clamp_(min=0.0)
+        scale = float(cost.max())
+        cost /= scale
+        gamma = scale / epsilon
+        p = math.log(entropy / (aim * tol)) / math.log(gamma)
+        u, v, reached, n_products, _ = solve(weights, weights, cost, gamma, p=p)
+
+        def read():
+            log_u, log_v = u.double().numpy(), v.double().numpy()
+            if abs(reached - gamma) > 1e-6 * gamma:  # it gave up at a larger epsilon
+                log_u = np.full_like(log_u, np.nan)
+            return log_u, log_v, {"n_iter": int(n_products)}
+
+        return read
+
+    return run
+
+
+def skot(x, y, epsilon, tol, *, dtype="float64", storage="auto"):
+    """This library: points in, potentials out, precision and storage of its own choice."""
+    import torch
+
+    from skot.solvers import sinkhorn
+
+    torch.set_num_threads(1)
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    sinkhorn(x[:50], y[:50], epsilon=epsilon, tol=1e-2)
+
+    def run():
+        result = sinkhorn(x, y, epsilon=epsilon, tol=tol, max_iter=20000, storage=storage)
+
+        def read():
+            f, g = result.f.double().numpy(), result.g.double().numpy()
+            info = {"n_iter": int(result.n_iter), "marginal_error": float(result.marginal_error)}
+            return f / epsilon - math.log(len(x)), g / epsilon - math.log(len(y)), info
+
+        return read
+
+    return run
+
+
+ADAPTERS = {"pot": pot, "ott": ott, "mdot": mdot, "skot": skot}
+
+
+VARIANTS = {
+    "pot": [
+        {"method": "sinkhorn"},
+        {"method": "sinkhorn_stabilized"},
+        {"method": "sinkhorn_epsilon_scaling"},
+        {"method": "sinkhorn_log"},
+    ],
+    "ott": [
+        {"inner_iterations": 4},
+        {"momentum": 1.0, "momentum_start": 20},
+        {"momentum": 1.5},
+        {"anderson": 5},
+        {"decay": 0.9, "momentum": 1.0, "momentum_start": 80},
+        {"decay": 0.8, "momentum": 1.0, "momentum_start": 40},
+    ],
+    "mdot": [{}],
+    "skot": [{}],
+}
+
+
+def candidates(library: str, tol: float) -> list[dict]:
+    """Return the settings of a library which compete for its time in a cell.
+
+    The peers get the best of their variants and of both precisions (an error of 1e-6 is out of
+    reach in float32). skot has one call and no settings: it picks its precision itself.
+    """
+    dtypes = ["float32", "float64"] if tol > 1e-4 and library != "skot" else ["float64"]
+    return [{**variant, "dtype": dtype} for variant in VARIANTS[library] for dtype in dtypes]

@@ -1,0 +1,198 @@
+"""The interface of a ground cost, and the two quantities every cost gives for free.
+
+A cost says how much it takes to move one unit of mass from ``x`` to ``y``. One method is enough
+to plug a new one into every solver (:meth:`Cost.pairwise`); each further method that a cost
+overrides makes something faster or possible:
+
+* :meth:`Cost.factorize`: a cost that is an inner product of features is evaluated by one matrix
+  product per tile;
+* :meth:`Cost.standardize`: invariances of the cost, used to solve in well-scaled coordinates;
+* :meth:`Cost.twist`: the inverse of ``y -> grad_x c(x, y)``, which turns an averaged gradient
+  into a map.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skot.base import Component
+from skot.numerics.tiles import row_tiles
+
+
+class FactorizedCost(NamedTuple):
+    """A cost matrix ``row[:, None] + column[None, :] - left @ right.T``, never formed."""
+
+    left: Tensor
+    right: Tensor
+    row: Tensor
+    column: Tensor
+
+
+class StandardizedPair(NamedTuple):
+    """Two clouds in coordinates where the cost is well scaled.
+
+    ``cost(x_old, y_old) = scale * cost(x, y) + row[:, None] + column[None, :]``.
+    """
+
+    x: Tensor
+    y: Tensor
+    scale: float
+    row: Tensor
+    column: Tensor
+
+
+class Cost(Component):
+    """Base class of ground costs.
+
+    A subclass stores its hyper-parameters in ``__init__`` and implements :meth:`pairwise` with
+    differentiable torch operations.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import Cost
+    >>> class Chebyshev(Cost):
+    ...     def pairwise(self, x, y):
+    ...         return (x[:, None] - y[None]).abs().amax(-1)
+    >>> Chebyshev().pairwise(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))
+    tensor([[3.]])
+    """
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cost of every pair.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Source points.
+        y : Tensor of shape (m, n_features)
+            Target points.
+
+        Returns
+        -------
+        cost : Tensor of shape (n, m)
+            ``cost[i, j] = c(x[i], y[j])``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement pairwise.")
+
+    def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost | None:
+        """Write the cost matrix as an inner product of features, if the cost is one.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Source points.
+        y : Tensor of shape (m, n_features)
+            Target points.
+
+        Returns
+        -------
+        factors : FactorizedCost or None
+            ``None`` when the cost has no such form.
+        """
+        return None
+
+    def standardize(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> StandardizedPair:
+        """Move both clouds to coordinates in which the cost is well scaled.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Source points.
+        y : Tensor of shape (m, n_features)
+            Target points.
+        a : Tensor of shape (n,)
+            Source weights, summing to one.
+        b : Tensor of shape (m,)
+            Target weights, summing to one.
+
+        Returns
+        -------
+        pair : StandardizedPair
+            The points, and how the cost of the old points follows from that of the new ones.
+            The base class changes nothing.
+        """
+        return StandardizedPair(x, y, 1.0, x.new_zeros(len(x)), y.new_zeros(len(y)))
+
+    def scale(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> float:
+        """Mean cost under the product of the two measures, the unit of relative epsilons.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Source points.
+        y : Tensor of shape (m, n_features)
+            Target points.
+        a : Tensor of shape (n,)
+            Source weights, summing to one.
+        b : Tensor of shape (m,)
+            Target weights, summing to one.
+
+        Returns
+        -------
+        scale : float
+            ``sum_ij a_i b_j c(x_i, y_j)``, summed tile by tile (the matrix is never formed).
+        """
+        total = 0.0
+        for rows in row_tiles(len(x), len(y)):
+            total += float(a[rows] @ (self.pairwise(x[rows], y) @ b))
+        return total
+
+    def twist(self, x: Tensor, gradient: Tensor) -> Tensor:
+        r"""Solve :math:`\nabla_x c(x, y) = p` for y, row by row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points.
+        gradient : Tensor of shape (n, n_features)
+            Gradients p.
+
+        Returns
+        -------
+        y : Tensor of shape (n, n_features)
+            The points reached.
+
+        Raises
+        ------
+        NotImplementedError
+            For a cost whose gradient does not determine y, so that no transport map follows from
+            its potentials.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no twist: its gradient does not determine the target "
+            "point, so a transport map cannot be read off the potentials."
+        )
+
+    def barycenter(self, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        r"""Average targets in the sense of the cost.
+
+        .. math:: T(x_i) = \mathrm{twist}\Big(x_i, \sum_j w_{ij} \nabla_x c(x_i, y_j)\Big)
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points to map.
+        y : Tensor of shape (m, n_features)
+            Targets.
+        weights : Tensor of shape (n, m)
+            Row-wise probabilities.
+
+        Returns
+        -------
+        mapped : Tensor of shape (n, n_features)
+            For the squared Euclidean cost, the weighted mean of the targets.
+
+        Raises
+        ------
+        NotImplementedError
+            If the cost has no twist.
+        """
+        # Differentiating the weighted sum with fixed weights averages the gradients without an
+        # (n, m, n_features) array for every cost.
+        with torch.inference_mode(False), torch.enable_grad():
+            point = x.clone().requires_grad_(True)
+            averaged = (self.pairwise(point, y.clone()) * weights.clone()).sum()
+            (gradient,) = torch.autograd.grad(averaged, point)
+        return self.twist(x, gradient)

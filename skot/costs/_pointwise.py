@@ -1,0 +1,247 @@
+"""Ground costs between points: squared Euclidean, norms, cosine, sphere."""
+
+from numbers import Real
+
+import torch
+from skot.utils._sklearn import Interval
+from torch import Tensor
+
+from skot.costs._base import Cost, FactorizedCost, StandardizedPair
+from skot.numerics.linalg import weighted_mean
+
+
+def _largest_magnitude(*tensors: Tensor) -> float:
+    """Largest absolute entry, or 1 when there is nothing to scale."""
+    largest = max(float(t.abs().max()) if t.numel() else 0.0 for t in tensors)
+    return largest if largest > 0 else 1.0
+
+
+class SquaredEuclidean(Cost):
+    r"""Squared Euclidean distance.
+
+    .. math:: c(x, y) = \|x - y\|^2
+
+    Its averaged map is the mean of the targets, and its optimal plans commute with separate
+    translations of the two measures and one common scale.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import SquaredEuclidean
+    >>> SquaredEuclidean().pairwise(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+    tensor([[25.]])
+    """
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        # The expanded form is one matrix product, but cancels for clouds far from the origin:
+        # move both by a common shift first.
+        shift = y.detach().mean(0) if len(y) else 0.0
+        x, y = x - shift, y - shift
+        squared = (x * x).sum(1, keepdim=True) + (y * y).sum(1) - 2.0 * (x @ y.T)
+        return squared.clamp_min(0.0)
+
+    def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost:
+        return FactorizedCost(2.0 * x, y, (x * x).sum(1), (y * y).sum(1))
+
+    def standardize(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> StandardizedPair:
+        mean_x, mean_y = weighted_mean(x, a), weighted_mean(y, b)
+        x, y = x - mean_x, y - mean_y
+        size = _largest_magnitude(x, y)
+        # |x + u|^2 with u = mean_x - mean_y added between the centred clouds.
+        u = mean_x - mean_y
+        row = 2.0 * (x @ u) + u @ u
+        column = -2.0 * (y @ u)
+        return StandardizedPair(x / size, y / size, size * size, row, column)
+
+    def scale(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> float:
+        """Mean cost between the separately centred clouds: the sum of the two total variances.
+
+        Centring makes the scale, hence ``epsilon_``, blind to a shift between the clouds, which
+        does not change the optimal plan either.
+
+        Parameters
+        ----------
+        x, y, a, b : Tensor
+            Points and weights, as in :meth:`Cost.scale`.
+
+        Returns
+        -------
+        scale : float
+            ``trace(cov(x)) + trace(cov(y))``.
+        """
+        x, y = x - weighted_mean(x, a), y - weighted_mean(y, b)
+        size = _largest_magnitude(x, y)
+        variances = a @ (x / size).square().sum(1) + b @ (y / size).square().sum(1)
+        return float(variances) * size * size
+
+    def twist(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return x - 0.5 * gradient
+
+    def barycenter(self, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        return weights @ y
+
+
+class PNorm(Cost):
+    r"""Power of a p-norm.
+
+    .. math:: c(x, y) = \|x - y\|_p^q
+
+    Parameters
+    ----------
+    p : float, default=2.0
+        Order of the norm, at least 1.
+    power : float, default=1.0
+        The exponent q, positive. For p > 1 and q > 1 the cost is strictly convex and has a twist.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import PNorm
+    >>> PNorm(p=1.0).pairwise(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+    tensor([[7.]])
+    """
+
+    _parameter_constraints: dict = {
+        "p": [Interval(Real, 1, None, closed="left")],
+        "power": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(self, p: float = 2.0, power: float = 1.0):
+        self.p = p
+        self.power = power
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        # The matrix-product shortcut of cdist loses half the digits of small distances.
+        mode = "donot_use_mm_for_euclid_dist"
+        distance = torch.cdist(x, y, p=self.p, compute_mode=mode)
+        return distance if self.power == 1 else distance**self.power
+
+    def standardize(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> StandardizedPair:
+        common = 0.5 * (weighted_mean(x, a) + weighted_mean(y, b))
+        x, y = x - common, y - common
+        size = _largest_magnitude(x, y)
+        zeros = x.new_zeros(len(x)), y.new_zeros(len(y))
+        return StandardizedPair(x / size, y / size, size**self.power, *zeros)
+
+    def twist(self, x: Tensor, gradient: Tensor) -> Tensor:
+        if self.p == 1 or self.power <= 1:
+            return super().twist(x, gradient)
+        # grad of |z|_p^q inverted through its conjugate: z = grad of |.|_s^r / r at gradient / q,
+        # with 1/p + 1/s = 1 and 1/q + 1/r = 1.
+        s, r = self.p / (self.p - 1), self.power / (self.power - 1)
+        u = gradient / self.power
+        norm = torch.linalg.vector_norm(u, ord=s, dim=1, keepdim=True)
+        direction = u.sign() * (u.abs() / norm.clamp_min(torch.finfo(u.dtype).tiny)) ** (s - 1)
+        return x - direction * norm ** (r - 1)
+
+
+class Euclidean(PNorm):
+    r"""Euclidean distance.
+
+    .. math:: c(x, y) = \|x - y\|_2
+
+    It is not strictly convex: plans and distances are defined, a map is not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import Euclidean
+    >>> Euclidean().pairwise(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+    tensor([[5.]])
+    """
+
+    _parameter_constraints: dict = {}
+
+    p = 2.0
+    power = 1.0
+
+    def __init__(self) -> None:
+        # Without parameters of its own: the norm and the power are fixed by the class.
+        pass
+
+
+class Cosine(Cost):
+    r"""Cosine distance.
+
+    .. math:: c(x, y) = 1 - \frac{\langle x, y \rangle}{\|x\| \|y\|}
+
+    A zero vector has cosine zero with everything. The cost does not see lengths, so it has no
+    twist.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import Cosine
+    >>> Cosine().pairwise(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+    tensor([[1.]])
+    """
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        return 1.0 - _unit_rows(x) @ _unit_rows(y).T
+
+    def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost:
+        return FactorizedCost(
+            _unit_rows(x), _unit_rows(y), x.new_ones(len(x)), y.new_zeros(len(y))
+        )
+
+
+class SphereGeodesic(Cost):
+    r"""Power of the great-circle distance between points of the unit sphere.
+
+    .. math:: c(x, y) = \arccos\big(\langle x, y \rangle / (1 + \delta)\big)^q
+
+    Rows are taken as directions and normalised first. For q = 2 the twist is the Riemannian
+    exponential map, so the averaged map of a sphere stays on the sphere [1]_.
+
+    Parameters
+    ----------
+    power : float, default=2.0
+        The exponent q, positive.
+    margin : float, default=1e-7
+        The margin :math:`\delta`, which keeps the derivative of the arc cosine finite.
+
+    References
+    ----------
+    .. [1] McCann, R. J. (2001). Polar factorization of maps on Riemannian manifolds. Geometric
+       and Functional Analysis, 11(3), Theorem 9.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import SphereGeodesic
+    >>> north, east = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    >>> SphereGeodesic(power=1.0).pairwise(north, east)
+    tensor([[1.5708]])
+    """
+
+    _parameter_constraints: dict = {
+        "power": [Interval(Real, 0, None, closed="neither")],
+        "margin": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(self, power: float = 2.0, margin: float = 1e-7):
+        self.power = power
+        self.margin = margin
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        cosine = (_unit_rows(x) @ _unit_rows(y).T) / (1.0 + self.margin)
+        angle = torch.acos(cosine.clamp(-1.0, 1.0))
+        return angle if self.power == 1 else angle**self.power
+
+    def twist(self, x: Tensor, gradient: Tensor) -> Tensor:
+        if self.power != 2:
+            return super().twist(x, gradient)
+        base = _unit_rows(x)
+        # grad_x of the squared distance is -2 log_x(y), taken per unit length of x.
+        tangent = -0.5 * gradient * torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        tangent = tangent - (tangent * base).sum(1, keepdim=True) * base
+        length = torch.linalg.vector_norm(tangent, dim=1, keepdim=True)
+        return torch.cos(length) * base + torch.sinc(length / torch.pi) * tangent
+
+
+def _unit_rows(x: Tensor) -> Tensor:
+    """Rows divided by their norms, safely for tiny and huge entries; zero rows stay zero."""
+    largest = x.detach().abs().amax(1, keepdim=True)
+    x = x / torch.where(largest > 0, largest, torch.ones_like(largest))
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / torch.where(norm > 0, norm, torch.ones_like(norm))

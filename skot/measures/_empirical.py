@@ -1,0 +1,113 @@
+"""A weighted point cloud."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skot.utils.tensors import to_tensor
+
+
+@dataclass(frozen=True)
+class EmpiricalMeasure:
+    """Points with weights that sum to one.
+
+    Attributes
+    ----------
+    points : Tensor of shape (n, n_features)
+        Support.
+    weights : Tensor of shape (n,)
+        Probabilities, float64.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.measures import EmpiricalMeasure
+    >>> EmpiricalMeasure.from_points(torch.zeros(4, 2)).weights
+    tensor([0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
+    """
+
+    points: Tensor
+    weights: Tensor
+
+    @classmethod
+    def from_points(cls, points, weights=None, *, dtype=None, device=None) -> "EmpiricalMeasure":
+        """Build a measure from arrays.
+
+        Parameters
+        ----------
+        points : array-like of shape (n, n_features)
+            Support; copied.
+        weights : array-like of shape (n,), default=None
+            Non-negative, not all zero; normalised here. ``None`` means equal weights.
+        dtype : torch.dtype, default=None
+            Of the points; ``None`` keeps float32 and float64.
+        device : torch.device, default=None
+            ``None`` follows the points.
+
+        Returns
+        -------
+        measure : EmpiricalMeasure
+            The measure.
+
+        Raises
+        ------
+        ValueError
+            If the weights have another length, are negative, not finite or all zero.
+        """
+        points = to_tensor(points, dtype=dtype, device=device)
+        n = len(points)
+        if weights is None:
+            weights = torch.full((n,), 1.0 / n, dtype=torch.float64, device=points.device)
+        else:
+            weights = to_tensor(weights, dtype=torch.float64, device=points.device)
+            if weights.shape != (n,):
+                raise ValueError(
+                    f"weights must have shape ({n},), one per point. Got {tuple(weights.shape)}."
+                )
+            weights = normalize_weights(weights)
+        return cls(points, weights)
+
+    def without_zero_weights(self) -> "EmpiricalMeasure":
+        """Drop the points that carry no mass.
+
+        Returns
+        -------
+        measure : EmpiricalMeasure
+            The same measure on its support.
+        """
+        kept = self.weights > 0
+        if bool(kept.all()):
+            return self
+        return EmpiricalMeasure(self.points[kept], self.weights[kept])
+
+
+def normalize_weights(weights: Tensor) -> Tensor:
+    """Scale non-negative weights so that the last axis sums to one, keeping gradients.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (..., n)
+        Non-negative and finite, with a positive sum along the last axis.
+
+    Returns
+    -------
+    weights : Tensor of shape (..., n)
+        Probabilities.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or a row is all zero.
+    """
+    detached = weights.detach()
+    if not bool(torch.isfinite(detached).all()):
+        raise ValueError("Weights contain NaN or infinity.")
+    if bool((detached < 0).any()):
+        raise ValueError("Negative values in data passed to weights.")
+    largest = detached.amax(-1, keepdim=True)
+    if bool((largest == 0).any()):
+        raise ValueError("Weights must contain at least one non-zero number.")
+    # Dividing by the largest first keeps the sum finite for weights near the largest float.
+    scaled = weights / largest
+    return scaled / scaled.sum(-1, keepdim=True)

@@ -1,0 +1,63 @@
+"""What every comparison of two samples starts with."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skot.numerics.tiles import row_tiles
+from skot.utils._sklearn import check_weights
+from skot.utils.tensors import to_numpy
+from skot.utils.validation import check_points
+
+
+class SamplePair(NamedTuple):
+    """Two weighted samples in float64, without the rows of weight zero."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+
+
+def check_samples(X: Any, Y: Any, a: Any = None, b: Any = None) -> SamplePair:
+    """Validate two samples and normalise their weights.
+
+    Raises
+    ------
+    ValueError
+        Worded as scikit-learn does.
+    """
+    X, Y = (to_numpy(check_points(Z, name=name)) for Z, name in ((X, "X"), (Y, "Y")))
+    if X.shape[1] != Y.shape[1]:
+        raise ValueError(
+            "Incompatible dimension for X and Y matrices: "
+            f"X.shape[1] == {X.shape[1]} while Y.shape[1] == {Y.shape[1]}"
+        )
+    X, a = _weigh(X, a)
+    Y, b = _weigh(Y, b)
+    return SamplePair(X, Y, a, b)
+
+
+def _weigh(X: np.ndarray, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+    X = X.astype(np.float64)
+    if weights is None:
+        return X, np.full(len(X), 1.0 / len(X))
+    weights = check_weights(to_numpy(weights), len(X))
+    X, weights = X[weights > 0], weights[weights > 0]
+    # Dividing by the largest first keeps the sum of huge weights finite.
+    weights = weights / weights.max()
+    return X, weights / weights.sum()
+
+
+def mean_over_pairs(
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    X: np.ndarray,
+    Y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+) -> float:
+    r"""Return :math:`\sum_{ij} a_i b_j k(x_i, y_j)`, a tile of rows of `X` at a time."""
+    return float(
+        sum(a[rows] @ (function(X[rows], Y) @ b) for rows in row_tiles(len(X), len(Y)))
+    )

@@ -1,0 +1,130 @@
+"""Anderson acceleration of a batch of fixed-point iterations."""
+
+import torch
+from torch import Tensor
+
+
+class AndersonAcceleration:
+    r"""Type-II Anderson acceleration in a weighted norm, one problem per row.
+
+    For iterates :math:`h_k` with residuals :math:`r_k = G(h_k) - h_k`, the next iterate is
+
+    .. math::
+
+        h_{k+1} = h_k + r_k - (\Delta H + \Delta R) \gamma, \qquad
+        \gamma = \arg\min_\gamma \|r_k - \Delta R \gamma\|_w
+
+    where the columns of :math:`\Delta H, \Delta R` are the last differences [1]_. Weighting the
+    norm by the mass of each coordinate makes the iteration blind to whether a point is given
+    twice or once with twice the weight.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_problems, n)
+        Non-negative weights of the norm.
+    memory : int
+        Number of differences kept; 0 gives the plain iteration.
+
+    References
+    ----------
+    .. [1] Walker, H. F. and Ni, P. (2011). Anderson acceleration for fixed-point iterations. SIAM
+       Journal on Numerical Analysis, 49(4), Section 2.
+    """
+
+    #: Relative ridge on the normal equations: keeps nearly parallel differences harmless.
+    _RIDGE = 1e-10
+
+    def __init__(self, weights: Tensor, memory: int):
+        n_problems, n = weights.shape
+        self._memory = memory
+        self._root = weights.sqrt()
+        self._steps = weights.new_zeros(n_problems, memory, n)
+        self._differences = torch.zeros_like(self._steps)
+        self._gram = weights.new_zeros(n_problems, memory, memory)
+        self._count = 0
+        self._previous: tuple[Tensor, Tensor] | None = None
+        self._restarted: Tensor | None = None
+
+    def restart(self, rows: Tensor | None = None) -> None:
+        """Forget the past.
+
+        Parameters
+        ----------
+        rows : Tensor of bool, shape (n_problems,), default=None
+            Which problems forget theirs; ``None`` means all.
+        """
+        if rows is None:
+            self._count = 0
+            self._previous = None
+            return
+        # A difference of zero gets a coefficient of zero, so clearing is enough.
+        self._steps[rows] = 0.0
+        self._differences[rows] = 0.0
+        self._gram[rows] = 0.0
+        self._restarted = rows
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only some problems.
+
+        Parameters
+        ----------
+        rows : Tensor of bool, shape (n_problems,)
+            Which problems stay.
+        """
+        self._root, self._gram = self._root[rows], self._gram[rows]
+        self._steps, self._differences = self._steps[rows], self._differences[rows]
+        if self._previous is not None:
+            self._previous = (self._previous[0][rows], self._previous[1][rows])
+        if self._restarted is not None:
+            self._restarted = self._restarted[rows]
+
+    def step(self, h: Tensor, residual: Tensor) -> Tensor:
+        """Return the next iterate.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, n)
+            Current iterate.
+        residual : Tensor of shape (n_problems, n)
+            Its residual.
+
+        Returns
+        -------
+        h : Tensor of shape (n_problems, n)
+            The accelerated iterate.
+        """
+        if self._memory == 0:
+            return h + residual
+        self._remember(h, residual)
+        used = min(self._count, self._memory)
+        if used == 0:
+            return h + residual
+        gram, differences = self._gram[:, :used, :used], self._differences[:, :used]
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
+        system = gram * scale[:, :, None] * scale[:, None, :]
+        system.diagonal(dim1=1, dim2=2).copy_(1.0 + self._RIDGE)
+        right = torch.bmm(differences, (residual * self._root)[:, :, None]) * scale[:, :, None]
+        solution, _ = torch.linalg.solve_ex(system, right)
+        coefficients = (solution * scale[:, :, None]).transpose(1, 2)
+        return h + residual - torch.bmm(coefficients, self._steps[:, :used])[:, 0]
+
+    def _remember(self, h: Tensor, residual: Tensor) -> None:
+        """Store the last difference; the products with the older ones are kept, not redone."""
+        previous, self._previous = self._previous, (h, residual)
+        if previous is None:
+            return
+        slot = self._count % self._memory
+        difference = residual - previous[1]
+        step = h - previous[0] + difference
+        if self._restarted is not None:
+            kept = (~self._restarted)[:, None]
+            step, difference, self._restarted = step * kept, difference * kept, None
+        self._steps[:, slot] = step
+        self._differences[:, slot] = difference * self._root
+        self._count += 1
+        used = min(self._count, self._memory)
+        kept_differences = self._differences[:, :used]
+        products = torch.bmm(kept_differences, kept_differences[:, slot, :, None])[:, :, 0]
+        self._gram[:, slot, :used] = products
+        self._gram[:, :used, slot] = products

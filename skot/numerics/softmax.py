@@ -1,0 +1,47 @@
+"""Softmax and exponentials that stay fast and finite."""
+
+import torch
+from torch import Tensor
+
+
+def softmax_tile(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax of each row, in place, and its logsumexp.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (r, m)
+        Overwritten.
+
+    Returns
+    -------
+    probabilities : Tensor of shape (r, m)
+        The storage of `logits`.
+    logsumexp : Tensor of shape (r,)
+        In the dtype of the logits.
+    """
+    largest = logits.amax(1, keepdim=True)
+    logits -= largest
+    clamped_exp_(logits)
+    total = logits.sum(1, keepdim=True)
+    logits /= total
+    return logits, (largest + total.log())[:, 0]
+
+
+def clamped_exp_(exponents: Tensor) -> Tensor:
+    """Exponential in place, of exponents cut off where the result would be subnormal.
+
+    Subnormal results make the exponential, and every product with them, slower by one to two
+    orders of magnitude on a CPU.
+
+    Parameters
+    ----------
+    exponents : Tensor
+        Overwritten.
+
+    Returns
+    -------
+    values : Tensor
+        At least ``exp(-80)`` in float32 and ``exp(-700)`` in float64.
+    """
+    lowest = -80.0 if exponents.dtype == torch.float32 else -700.0
+    return exponents.clamp_(min=lowest).exp_()

@@ -1,0 +1,6 @@
+"""Displays, in the manner of scikit-learn's: ``from_estimator``, ``from_predictions``, ``plot``."""
+
+from skot.plots._loss_curve import LossCurveDisplay
+from skot.plots._transport_map import TransportMapDisplay
+
+__all__ = ["LossCurveDisplay", "TransportMapDisplay"]

@@ -1,0 +1,254 @@
+"""The cost matrix of one problem, seen only through tiles of logits.
+
+A solver never asks for the cost matrix: it asks for tiles of ``h_j - C_ij / epsilon``, up to a
+constant per row that cancels in every softmax over j.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skot.costs import Cost, GridCost
+from skot.numerics.softmax import softmax_tile
+from skot.numerics.tiles import row_tiles
+
+#: Points of each side in the estimate of the cost's scale, which only starts the annealing.
+_SCALE_POINTS = 512
+
+
+class PointCosts:
+    """Costs between two clouds, optionally plus a cost by class of the source row.
+
+    Parameters
+    ----------
+    cost : Cost
+        Ground cost.
+    x, y : Tensor of shape (n, d), (m, d)
+        Standardised points.
+    class_cost : tuple of (Tensor of shape (n,), Tensor of shape (k, m)), default=None
+        Class index of each source row, and the extra cost of each class at each target.
+    """
+
+    def __init__(self, cost: Cost, x: Tensor, y: Tensor, class_cost=None):
+        self.shape = (len(x), len(y))
+        self.device = x.device
+        self.x, self.y = x, y
+        self._cost = cost
+        self._class_cost = class_cost
+        self._factors = cost.factorize(x, y)
+
+    @property
+    def row_constant(self) -> Tensor:
+        """What the tiles leave out of each row of the cost, shape (n,)."""
+        if self._factors is None:
+            return self.x.new_zeros(len(self.x))
+        return self._factors.row
+
+    def logit_tiles(
+        self, h: Tensor, epsilon: float, dtype: torch.dtype
+    ) -> Callable[[slice], Tensor]:
+        """Return a function from a slice of rows to a new tile of logits.
+
+        Parameters
+        ----------
+        h : Tensor of shape (m,)
+            Target potential divided by epsilon, plus whatever belongs to the columns.
+        epsilon : float
+            Regularisation.
+        dtype : torch.dtype
+            In which the logits are formed.
+
+        Returns
+        -------
+        tile : callable
+            ``tile(rows)`` has shape (len(rows), m) and may be written to.
+        """
+        if self._factors is None:
+            return self._evaluated_tiles(h, epsilon, dtype)
+        left, right, _, column = self._factors
+        left, right, bias = left / epsilon, right, h - column / epsilon
+        if self._class_cost is not None:
+            # A cost by class is an inner product too: one more coordinate per class.
+            labels, table = self._class_cost
+            left = torch.cat([left, torch.nn.functional.one_hot(labels, len(table))], 1)
+            right = torch.cat([right, -table.T / epsilon], 1)
+        left, right, bias = left.to(dtype), right.to(dtype).T.contiguous(), bias.to(dtype)
+        return lambda rows: torch.addmm(bias, left[rows], right)
+
+    def _evaluated_tiles(self, h, epsilon, dtype):
+        def tile(rows: slice) -> Tensor:
+            cost = self._cost.pairwise(self.x[rows], self.y)
+            if self._class_cost is not None:
+                labels, table = self._class_cost
+                cost = cost + table[labels[rows]]
+            return (h - cost / epsilon).to(dtype)
+
+        return tile
+
+    def select(self, rows: Tensor, columns: Tensor) -> "PointCosts":
+        """Costs between some of the points.
+
+        Parameters
+        ----------
+        rows, columns : Tensor of bool, shape (n,), (m,)
+            Which points.
+
+        Returns
+        -------
+        costs : PointCosts
+            The smaller problem.
+        """
+        class_cost = self._class_cost
+        if class_cost is not None:
+            class_cost = class_cost[0][rows], class_cost[1][:, columns]
+        return PointCosts(self._cost, self.x[rows], self.y[columns], class_cost)
+
+    def scale(self) -> float:
+        """Typical cost, from a few points of each side."""
+        x, y = _evenly(self.x, _SCALE_POINTS), _evenly(self.y, _SCALE_POINTS)
+        return float(self._cost.pairwise(x, y).mean())
+
+    def magnitude(self) -> float:
+        """Bound on the size of the terms that are added up in a logit times epsilon."""
+        if self._factors is None:
+            return 2.0 * self.scale()
+        left, right, row, column = self._factors
+        product = float(left.norm(dim=1).max() * right.norm(dim=1).max())
+        return product + float(row.abs().max()) + float(column.abs().max())
+
+
+class MatrixCosts:
+    """Costs given as a matrix.
+
+    Parameters
+    ----------
+    matrix : Tensor of shape (n, m)
+        The costs.
+    """
+
+    def __init__(self, matrix: Tensor):
+        self.shape = tuple(matrix.shape)
+        self.device = matrix.device
+        self._matrix = matrix
+
+    @property
+    def row_constant(self) -> Tensor:
+        """Nothing is left out of the rows, shape (n,)."""
+        return self._matrix.new_zeros(self.shape[0])
+
+    def logit_tiles(
+        self, h: Tensor, epsilon: float, dtype: torch.dtype
+    ) -> Callable[[slice], Tensor]:
+        """See :meth:`PointCosts.logit_tiles`."""
+        return lambda rows: (h - self._matrix[rows] / epsilon).to(dtype)
+
+    def select(self, rows: Tensor, columns: Tensor) -> "MatrixCosts":
+        """See :meth:`PointCosts.select`."""
+        return MatrixCosts(self._matrix[rows][:, columns])
+
+    def scale(self) -> float:
+        """Typical cost."""
+        return float((self._matrix - self._matrix.min()).mean())
+
+    def magnitude(self) -> float:
+        """Bound on the size of the terms that are added up in a logit times epsilon."""
+        return 2.0 * float(self._matrix.abs().max())
+
+
+class GridCosts:
+    """Costs between the points of one grid; only what the lazy plan needs.
+
+    Parameters
+    ----------
+    cost : GridCost
+        The grid.
+    device : torch.device
+        Where it is computed.
+    """
+
+    def __init__(self, cost: GridCost, device: torch.device):
+        self.shape = (cost.size, cost.size)
+        self.device = device
+        self._grid_shape = tuple(cost.shape)
+        self._axis_costs = cost.axis_costs(device=device)
+
+    @property
+    def row_constant(self) -> Tensor:
+        """Nothing is left out of the rows, shape (n,)."""
+        return torch.zeros(self.shape[0], dtype=torch.float64, device=self.device)
+
+    def logit_tiles(
+        self, h: Tensor, epsilon: float, dtype: torch.dtype
+    ) -> Callable[[slice], Tensor]:
+        """See :meth:`PointCosts.logit_tiles`."""
+
+        def tile(rows: slice) -> Tensor:
+            flat = torch.arange(rows.start, rows.stop, device=self.device)
+            indices = torch.unravel_index(flat, self._grid_shape)
+            total = torch.zeros(len(flat), 1, dtype=torch.float64, device=self.device)
+            for axis_cost, index in zip(self._axis_costs, indices, strict=True):
+                lines = axis_cost[index]
+                total = (total[:, :, None] + lines[:, None, :]).flatten(1)
+            return (h - total / epsilon).to(dtype)
+
+        return tile
+
+
+def column_logsumexp(costs, row_bias: Tensor, epsilon: float) -> Tensor:
+    """Exact ``log sum_i exp(row_bias_i - C_ij / epsilon)`` per column, in one streamed pass.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem.
+    row_bias : Tensor of shape (n,)
+        In the tiles' convention (their row constants left out).
+    epsilon : float
+        Regularisation.
+
+    Returns
+    -------
+    logsumexp : Tensor of shape (m,)
+        Finite for finite input.
+    """
+    n, m = costs.shape
+    tile = costs.logit_tiles(row_bias.new_zeros(m), epsilon, torch.float64)
+    largest = row_bias.new_full((m,), -torch.inf)
+    total = row_bias.new_zeros(m)
+    for rows in row_tiles(n, m):
+        logits = tile(rows) + row_bias[rows, None]
+        new_largest = torch.maximum(largest, logits.amax(0))
+        total *= torch.exp((largest - new_largest).clamp_min(-700.0))
+        logits -= new_largest
+        total += logits.clamp_(min=-700.0).exp_().sum(0)
+        largest = new_largest
+    return largest + total.log()
+
+
+def row_logsumexp(costs, h: Tensor, epsilon: float) -> Tensor:
+    """Exact ``log sum_j exp(h_j - C_ij / epsilon)`` per row, in the tiles' convention.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem.
+    h : Tensor of shape (m,)
+        Column terms.
+    epsilon : float
+        Regularisation.
+
+    Returns
+    -------
+    logsumexp : Tensor of shape (n,)
+        Finite for finite input.
+    """
+    n, m = costs.shape
+    tile = costs.logit_tiles(h, epsilon, torch.float64)
+    parts = [softmax_tile(tile(rows))[1] for rows in row_tiles(n, m)]
+    return torch.cat(parts)
+
+
+def _evenly(points: Tensor, n: int) -> Tensor:
+    """At most n rows, evenly spaced through the sample."""
+    return points if len(points) <= n else points[:: len(points) // n + 1]

@@ -1,0 +1,121 @@
+"""Half steps on a regular grid, where the kernel is one small matrix per axis."""
+
+import torch
+from torch import Tensor
+
+from skot.costs import GridCost
+from skot.numerics.tiles import row_tiles
+from skot.solvers._kernels import HalfSteps
+
+#: Largest cost, in units of epsilon, for which products of kernel and scalings stay within the
+#: range of float64 (exp(+-708)) however the potentials turn out.
+_SCALING_RANGE = 200.0
+
+
+class GridKernel:
+    """Separable kernel of a batch of problems on one grid.
+
+    Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond, which
+    is slower by an order of magnitude but always finite.
+
+    Parameters
+    ----------
+    cost : GridCost
+        The grid.
+    a, b : Tensor of shape (n_problems, n)
+        Weights in float64; zeros are allowed.
+    """
+
+    def __init__(self, cost: GridCost, a: Tensor, b: Tensor):
+        self._shape = tuple(cost.shape)
+        self._axis_costs = cost.axis_costs(device=a.device)
+        self._all = (a, b)
+        self._a, self._b = a, b
+
+    def absorb(self, h: Tensor, epsilon: float) -> None:
+        """Form the kernel of each axis.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, n)
+            Not needed.
+        epsilon : float
+            Regularisation.
+        """
+        self._logits = [-cost / epsilon for cost in self._axis_costs]
+        self._kernels = [logits.clamp(min=-700.0).exp() for logits in self._logits]
+        largest = sum(float(cost.max()) for cost in self._axis_costs)
+        self._in_scaling_range = largest / epsilon <= _SCALING_RANGE
+
+    def in_range(self, h: Tensor) -> bool:
+        """Every potential is in range.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, n)
+            Potential.
+
+        Returns
+        -------
+        in_range : bool
+            True.
+        """
+        return True
+
+    def half_steps(self, h: Tensor) -> HalfSteps:
+        """Do one pass along the axes.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, n)
+            Potential.
+
+        Returns
+        -------
+        half_steps : HalfSteps
+            Residual and error.
+        """
+        if self._in_scaling_range:
+            # A constant per problem is a gauge: removing it keeps the scalings in range.
+            gauge = h.amax(1, keepdim=True)
+            row_sums = self._apply((h - gauge).exp() * self._b)
+            row_log = row_sums.log() + gauge
+            column_log = self._apply(self._a / row_sums).log() - gauge
+        else:
+            row_log = self._apply_log(h + self._b.log())
+            column_log = self._apply_log(self._a.log() - row_log)
+        residual = -h - column_log
+        error = (torch.expm1(-residual).abs() * self._b).sum(1)
+        return HalfSteps(residual, error, row_log, lost=False)
+
+    def select(self, kept: Tensor | None) -> None:
+        """Choose the problems that are worked on.
+
+        Parameters
+        ----------
+        kept : Tensor of bool, shape (n_problems,) or None
+            Which of the present ones stay; ``None`` takes all of them back.
+        """
+        if kept is None:
+            self._a, self._b = self._all
+        else:
+            self._a, self._b = self._a[kept], self._b[kept]
+
+    def _apply(self, values: Tensor) -> Tensor:
+        """Kernel times values, one axis at a time."""
+        values = values.reshape(-1, *self._shape)
+        for axis, kernel in enumerate(self._kernels, start=1):
+            values = torch.movedim(torch.movedim(values, axis, -1) @ kernel, -1, axis)
+        return values.reshape(len(values), -1)
+
+    def _apply_log(self, values: Tensor) -> Tensor:
+        """Logarithm of the kernel times the exponential of values, one axis at a time."""
+        values = values.reshape(-1, *self._shape)
+        for axis, logits in enumerate(self._logits, start=1):
+            moved = torch.movedim(values, axis, -1)
+            lines = moved.reshape(-1, moved.shape[-1])
+            reduced = torch.empty_like(lines)
+            for rows in row_tiles(len(lines), logits.numel()):
+                reduced[rows] = torch.logsumexp(lines[rows][:, None, :] + logits, dim=2)
+            values = torch.movedim(reduced.reshape(moved.shape), -1, axis)
+        return values.reshape(len(values), -1)

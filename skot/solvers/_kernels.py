@@ -1,0 +1,277 @@
+"""Half steps of Sinkhorn's iteration on a kernel that is stored, or formed tile by tile.
+
+Everything the iteration needs of a problem is one method: for a target potential ``h = g /
+epsilon``, do the source half step, then the target half step, and say by how much h would change
+and how wrong the target marginal is. The source potential never leaves the kernel.
+
+Both kernels work on a batch of one problem, shape (1, m), except :class:`StoredKernel` in
+float64, which takes any number of problems that share their cost.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skot.numerics.softmax import clamped_exp_
+from skot.numerics.tiles import row_tiles
+from skot.solvers._costs import column_logsumexp
+
+#: A column sum below this is dominated by clamped exponents, and tells nothing.
+_LOST_COLUMN = 1e-25
+
+
+class HalfSteps(NamedTuple):
+    """What one pass over the kernel tells about ``h``.
+
+    Attributes
+    ----------
+    residual : Tensor of shape (n_problems, m)
+        Change of h in a plain iteration.
+    error : Tensor of shape (n_problems,)
+        L1 error of the target marginal (the source marginal is exact).
+    row_log : Tensor of shape (n_problems, n)
+        Logarithm of the row sums, so that ``f = epsilon * (-row_log)`` up to row constants.
+    lost : bool
+        Whether some column was out of reach of the exponentials.
+    """
+
+    residual: Tensor
+    error: Tensor
+    row_log: Tensor
+    lost: bool
+
+
+def target_half_step(change: Tensor, column_sums: Tensor, b: Tensor, row_log: Tensor) -> HalfSteps:
+    """Finish a pass from the scaled column sums.
+
+    Parameters
+    ----------
+    change : Tensor of shape (n_problems, m)
+        What of h is not in the column sums.
+    column_sums : Tensor of shape (n_problems, m)
+        Column masses divided by ``b exp(change)``.
+    b : Tensor of shape (n_problems, m)
+        Target weights.
+    row_log : Tensor of shape (n_problems, n)
+        Logarithm of the row sums.
+
+    Returns
+    -------
+    half_steps : HalfSteps
+        Residual and error.
+    """
+    lost = bool(column_sums.min() < _LOST_COLUMN)
+    residual = -change - column_sums.clamp_min(torch.finfo(column_sums.dtype).tiny).log()
+    error = (torch.expm1(-residual).abs() * b).sum(1)
+    return HalfSteps(residual, error, row_log, lost)
+
+
+class PairwiseKernel:
+    """What the kernels over pairs of points share.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem's costs.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Positive weights in float64.
+    """
+
+    def __init__(self, costs, a: Tensor, b: Tensor):
+        self.costs = costs
+        self._all = (a, b)
+        self._a, self._b = a, b
+
+    def select(self, kept: Tensor | None) -> None:
+        """Choose the problems that are worked on.
+
+        Parameters
+        ----------
+        kept : Tensor of bool, shape (n_problems,) or None
+            Which of the present ones stay; ``None`` takes all of them back.
+        """
+        if kept is None:
+            self._a, self._b = self._all
+        else:
+            self._a, self._b = self._a[kept], self._b[kept]
+
+    def exact_target_update(self, row_log: Tensor, epsilon: float) -> Tensor:
+        """Target half step in the log domain, for columns that the exponentials lost.
+
+        Parameters
+        ----------
+        row_log : Tensor of shape (1, n)
+            Logarithm of the row sums.
+        epsilon : float
+            Regularisation.
+
+        Returns
+        -------
+        h : Tensor of shape (1, m)
+            Potential.
+        """
+        row_bias = self._a[0].log() - row_log[0]
+        return -column_logsumexp(self.costs, row_bias, epsilon)[None]
+
+
+class StoredKernel(PairwiseKernel):
+    """Kernel kept in memory, with a potential absorbed in it.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem's costs.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights in float64.
+    dtype : torch.dtype
+        In which the kernel is stored and multiplied.
+    exponent_dtype : torch.dtype
+        In which its exponents are formed.
+    """
+
+    def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
+        super().__init__(costs, a, b)
+        self._dtype, self._exponent_dtype = dtype, exponent_dtype
+        self._kernel = torch.empty(costs.shape, dtype=dtype, device=costs.device)
+        # Scalings beyond this make products of kernel and scaling overflow or lose the small
+        # entries: absorb again before.
+        self._limit = 20.0 if dtype == torch.float32 else 300.0
+
+    def absorb(self, h: Tensor, epsilon: float) -> None:
+        """Form the kernel ``exp(h - C / epsilon)``, each row scaled to a largest entry of one.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, m)
+            Potential; the mean over problems is absorbed.
+        epsilon : float
+            Regularisation.
+        """
+        self._absorbed = h.mean(0)
+        tile = self.costs.logit_tiles(self._absorbed, epsilon, self._exponent_dtype)
+        n, m = self.costs.shape
+        self._largest = torch.empty(n, dtype=torch.float64, device=self.costs.device)
+        for rows in row_tiles(n, m):
+            logits = tile(rows)
+            largest = logits.amax(1, keepdim=True)
+            kernel = self._kernel[rows]
+            clamped_exp_(torch.sub(logits, largest, out=kernel))
+            self._largest[rows] = largest[:, 0].double()
+
+    def in_range(self, h: Tensor) -> bool:
+        """Whether scalings relative to the absorbed potential are safe.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, m)
+            Potential.
+
+        Returns
+        -------
+        in_range : bool
+            If not, absorb first.
+        """
+        return float((h - self._absorbed).abs().max()) <= self._limit
+
+    def half_steps(self, h: Tensor) -> HalfSteps:
+        """Do one pass: two matrix-vector products per problem.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, m)
+            Potential, in range of the absorbed one.
+
+        Returns
+        -------
+        half_steps : HalfSteps
+            Residual and error.
+        """
+        change = h - self._absorbed
+        scaled_b = (change.exp() * self._b).to(self._dtype)
+        if len(h) == 1:
+            row_sums = torch.mv(self._kernel, scaled_b[0])[None]
+            column_sums = torch.mv(self._kernel.T, (self._a / row_sums).to(self._dtype)[0])[None]
+        else:
+            row_sums = scaled_b @ self._kernel.T
+            column_sums = (self._a / row_sums).to(self._dtype) @ self._kernel
+        row_log = self._largest + row_sums.double().log()
+        return target_half_step(change, column_sums.double(), self._b, row_log)
+
+
+class StreamedKernel(PairwiseKernel):
+    """Kernel formed tile by tile in every pass and never kept.
+
+    Both half steps come from one pass of exponentials. The potential is in the exponents, so
+    nothing leaves the range of floats.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem's costs.
+    a, b : Tensor of shape (1, n), (1, m)
+        Weights in float64.
+    dtype : torch.dtype
+        Of the exponentials and the products.
+    exponent_dtype : torch.dtype
+        In which the exponents are formed.
+    """
+
+    def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
+        super().__init__(costs, a, b)
+        self._dtype, self._exponent_dtype = dtype, exponent_dtype
+
+    def absorb(self, h: Tensor, epsilon: float) -> None:
+        """Set the regularisation.
+
+        Parameters
+        ----------
+        h : Tensor of shape (1, m)
+            Not needed: the potential of each pass is in its exponents.
+        epsilon : float
+            Regularisation.
+        """
+        self._epsilon = epsilon
+
+    def in_range(self, h: Tensor) -> bool:
+        """Every potential is in range.
+
+        Parameters
+        ----------
+        h : Tensor of shape (1, m)
+            Potential.
+
+        Returns
+        -------
+        in_range : bool
+            True.
+        """
+        return True
+
+    def half_steps(self, h: Tensor) -> HalfSteps:
+        """Do one pass over the tiles.
+
+        Parameters
+        ----------
+        h : Tensor of shape (1, m)
+            Potential.
+
+        Returns
+        -------
+        half_steps : HalfSteps
+            Residual and error.
+        """
+        n, m = self.costs.shape
+        tile = self.costs.logit_tiles(h[0], self._epsilon, self._exponent_dtype)
+        a, b = self._a[0].to(self._dtype), self._b[0].to(self._dtype)
+        row_log = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
+        column_sums = torch.zeros_like(h)
+        for rows in row_tiles(n, m):
+            logits = tile(rows)
+            largest = logits.amax(1, keepdim=True)
+            logits = clamped_exp_(logits.sub_(largest).to(self._dtype))
+            row_sums = torch.mv(logits, b)
+            # Summed over tiles in float64: thousands of float32 additions would drift.
+            column_sums[0] += torch.mv(logits.T, a[rows] / row_sums)
+            row_log[0, rows] = largest[:, 0].double() + row_sums.double().log()
+        return target_half_step(torch.zeros_like(h), column_sums, self._b, row_log)

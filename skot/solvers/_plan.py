@@ -1,0 +1,134 @@
+"""The entropic plan, known by its potentials and formed only where it is asked for."""
+
+from collections.abc import Iterator
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from skot.numerics.softmax import softmax_tile
+from skot.numerics.tiles import row_tiles
+
+
+class EntropicPlan:
+    r"""Plan of one entropic problem, evaluated tile by tile.
+
+    .. math:: P_{ij} = a_i b_j \exp\big((f_i + g_j - C_{ij}) / \epsilon\big)
+
+    The source potential is always the exact half step of the target potential, so the source
+    marginal holds to rounding; the target marginal holds to the marginal error of the solve.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The costs.
+    a, b : Tensor of shape (n,), (m,)
+        Weights.
+    h : Tensor of shape (m,)
+        Target potential over epsilon, in the units of `costs`.
+    epsilon : float
+        Regularisation in the units of `costs`.
+    unit : float
+        Cost in the caller's units per unit of `costs`.
+    constant : tuple of (Tensor of shape (n,), Tensor of shape (m,))
+        Row and column terms of the caller's costs which `costs` leaves out.
+    """
+
+    def __init__(self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float, unit, constant):
+        self._costs = costs
+        self._a, self._b = a, b
+        self._h, self._epsilon = h, epsilon
+        self._unit, self._constant = unit, constant
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of source and target points."""
+        return self._costs.shape
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Form the plan a few rows at a time.
+
+        Yields
+        ------
+        rows : slice
+            Which rows.
+        tile : Tensor of shape (len(rows), m)
+            Their entries, in float64.
+        """
+        log_b = self._b.log().clamp_min(-1e300)
+        tile = self._costs.logit_tiles(self._h + log_b, self._epsilon, torch.float64)
+        for rows in row_tiles(*self.shape):
+            yield rows, softmax_tile(tile(rows))[0].mul_(self._a[rows, None])
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Plan times values given on the targets.
+
+        Parameters
+        ----------
+        values : Tensor of shape (m,) or (m, k)
+            One or several columns.
+
+        Returns
+        -------
+        product : Tensor of shape (n,) or (n, k)
+            ``P @ values``. Memory O(n k + m k).
+        """
+        values = values.detach().to(self._a)
+        return torch.cat([tile @ values for _, tile in self.tiles()])
+
+    def apply_transpose(self, values: Tensor) -> Tensor:
+        """Transposed plan times values given on the sources.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n,) or (n, k)
+            One or several columns.
+
+        Returns
+        -------
+        product : Tensor of shape (m,) or (m, k)
+            ``P.T @ values``. Memory O(n k + m k).
+        """
+        values = values.detach().to(self._a)
+        product = values.new_zeros(self.shape[1], *values.shape[1:])
+        for rows, tile in self.tiles():
+            product += tile.T @ values[rows]
+        return product
+
+    def toarray(self) -> Tensor:
+        """Form the plan.
+
+        Returns
+        -------
+        plan : Tensor of shape (n, m)
+            In float64. Memory O(n m).
+        """
+        return torch.cat([tile for _, tile in self.tiles()])
+
+    def marginals(self) -> tuple[Tensor, Tensor]:
+        """Sums of the plan along its rows and its columns.
+
+        Returns
+        -------
+        source, target : Tensor of shape (n,), (m,)
+            The marginals that the plan has.
+        """
+        source, target = torch.zeros_like(self._a), torch.zeros_like(self._b)
+        for rows, tile in self.tiles():
+            source[rows] = tile.sum(1)
+            target += tile.sum(0)
+        return source, target
+
+    @cached_property
+    def cost(self) -> float:
+        """Transport cost ``<C, P>`` of the plan, from one pass over the tiles."""
+        scaled = self._costs.logit_tiles(torch.zeros_like(self._h), 1.0, torch.float64)
+        total = 0.0
+        target = torch.zeros_like(self._b)
+        for rows, tile in self.tiles():
+            total -= float((tile * scaled(rows)).sum())
+            target += tile.sum(0)
+        total += float(self._a @ self._costs.row_constant)
+        row, column = self._constant
+        return self._unit * total + float(self._a @ row) + float(target @ column)

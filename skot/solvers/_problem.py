@@ -1,0 +1,170 @@
+"""What a caller passes, read and put in well-scaled coordinates."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skot.costs import Cost, GridCost, PrecomputedCost
+from skot.measures import normalize_weights
+from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
+from skot.solvers._envelope import MatrixPlanCost, PlanCost
+from skot.utils.tensors import to_tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Entropic problems that share their cost.
+
+    Attributes
+    ----------
+    cost : Cost, PrecomputedCost or GridCost
+        Ground cost.
+    points : tuple of Tensor
+        The caller's points ``(x, y)``, or its matrix, or nothing; they may require gradients.
+    costs : PointCosts, MatrixCosts or GridCosts
+        Costs in scaled units: the caller's are ``unit * costs + row[:, None] + column``.
+    unit : float
+        The scale.
+    row, column : Tensor of shape (n,), (m,)
+        The additive terms.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights that sum to one; they may require gradients.
+    batched : bool
+        Whether the caller passed a batch.
+    """
+
+    cost: Any
+    points: tuple[Tensor, ...]
+    costs: Any
+    unit: float
+    row: Tensor
+    column: Tensor
+    a: Tensor
+    b: Tensor
+    batched: bool
+
+    def attach(self, value: Tensor, plan) -> Tensor:
+        """Give a value its gradient with respect to the costs.
+
+        Parameters
+        ----------
+        value : Tensor of shape ()
+            Dual value.
+        plan : EntropicPlan
+            The optimal plan.
+
+        Returns
+        -------
+        value : Tensor of shape ()
+            The same number.
+        """
+        if not any(t.requires_grad for t in self.points):
+            return value
+        if len(self.points) == 1:
+            return value + MatrixPlanCost.apply(self.points[0], plan)
+        return value + PlanCost.apply(*self.points, self.cost, plan)
+
+
+def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
+    """Read a problem from what the caller passed.
+
+    Parameters
+    ----------
+    cost : Cost, PrecomputedCost or GridCost
+        Validated ground cost.
+    x, y : array-like or None
+        Points, for a cost between points.
+    a, b : array-like or None
+        Weights.
+    class_cost : tuple, default=None
+        Class indices of the sources and cost table of the classes, in the caller's units.
+
+    Returns
+    -------
+    problem : Problem
+        The problem.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit together, or values that are not finite.
+    """
+    if isinstance(cost, Cost):
+        return _read_points(cost, x, y, a, b, class_cost)
+    if x is not None or y is not None or class_cost is not None:
+        raise ValueError(f"{type(cost).__name__} has its own supports: pass weights only.")
+    if isinstance(cost, GridCost):
+        like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
+        a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)
+        costs, points = GridCosts(cost, a.device), ()
+        return Problem(cost, points, costs, 1.0, *_zeros(costs), a, b, batched)
+    matrix = _as_float64(cost.matrix, "cost matrix")
+    a, b, batched = _read_weights(a, b, *matrix.shape, matrix.device)
+    scaled = matrix.detach()
+    offset = float(scaled.min())
+    unit = float((scaled - offset).max()) or 1.0
+    costs = MatrixCosts((scaled - offset) / unit)
+    row, column = _zeros(costs)
+    return Problem(cost, (matrix,), costs, unit, row + offset, column, a, b, batched)
+
+
+def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
+    if x is None or y is None:
+        raise ValueError(f"{type(cost).__name__} needs the points: pass x and y.")
+    x, y = _as_float64(x, "x"), _as_float64(y, "y")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"x has {x.shape[1]} features, but y has {y.shape[1]} features.")
+    a, b, batched = _read_weights(a, b, len(x), len(y), x.device)
+    with torch.no_grad():
+        pair = cost.standardize(x.detach(), y.detach(), a.detach().mean(0), b.detach().mean(0))
+        if class_cost is not None:
+            labels, table = class_cost
+            class_cost = labels.to(x.device), table.to(x) / pair.scale
+        costs = PointCosts(cost, pair.x, pair.y, class_cost)
+    return Problem(cost, (x, y), costs, pair.scale, pair.row, pair.column, a, b, batched)
+
+
+def _as_float64(values, name: str) -> Tensor:
+    """Matrix in float64; a tensor that requires a gradient stays in its graph."""
+    keeps_graph = isinstance(values, Tensor) and values.requires_grad
+    tensor = values.double() if keeps_graph else to_tensor(values, dtype=torch.float64)
+    if tensor.ndim != 2 or 0 in tensor.shape:
+        shape = tuple(tensor.shape)
+        raise ValueError(f"Expected a non-empty 2D array for {name}, got shape {shape} instead.")
+    if not bool(torch.isfinite(tensor.detach()).all()):
+        raise ValueError(f"Input {name} contains NaN or infinity.")
+    return tensor
+
+
+def _read_weights(a, b, n: int, m: int, device) -> tuple[Tensor, Tensor, bool]:
+    """Weights of shape (n_problems, n) and (n_problems, m), and whether they came in a batch."""
+    a, b = (_one_side(w, size, name, device) for w, size, name in ((a, n, "a"), (b, m, "b")))
+    batched = a.ndim == 2 or b.ndim == 2
+    a, b = torch.atleast_2d(a), torch.atleast_2d(b)
+    if len(a) != len(b) and 1 not in (len(a), len(b)):
+        raise ValueError(f"a holds {len(a)} problems, but b holds {len(b)} problems.")
+    n_problems = max(len(a), len(b))
+    a, b = a.expand(n_problems, n), b.expand(n_problems, m)
+    return a, b, batched
+
+
+def _one_side(weights, size: int, name: str, device) -> Tensor:
+    if weights is None:
+        return torch.full((size,), 1.0 / size, dtype=torch.float64, device=device)
+    keeps_graph = isinstance(weights, Tensor) and weights.requires_grad
+    if not keeps_graph:
+        weights = to_tensor(weights, dtype=torch.float64, device=device)
+    if weights.ndim not in (1, 2) or weights.shape[-1] != size or 0 in weights.shape:
+        raise ValueError(
+            f"{name} must have shape ({size},) or (n_problems, {size}). "
+            f"Got {tuple(weights.shape)}."
+        )
+    return normalize_weights(weights.double())
+
+
+def _zeros(costs) -> tuple[Tensor, Tensor]:
+    n, m = costs.shape
+    options = {"dtype": torch.float64, "device": costs.device}
+    return torch.zeros(n, **options), torch.zeros(m, **options)

@@ -1,0 +1,463 @@
+"""How one problem is solved: storage, precision, annealing, and the finish.
+
+Every choice here is about speed. What is solved, and when it counts as solved, is the business
+of :mod:`skot.solvers._iteration`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import torch
+from sklearn import get_config
+from torch import Tensor
+
+from skot.solvers._costs import column_logsumexp, row_logsumexp
+from skot.solvers._grid_kernel import GridKernel
+from skot.solvers._iteration import (
+    ANNEALING_TOL,
+    Iterate,
+    Progress,
+    annealing_schedule,
+    extrapolate,
+    iterate,
+)
+from skot.solvers._kernels import StoredKernel, StreamedKernel
+from skot.solvers._sparse_kernel import SparseKernel, estimate_density
+
+#: Up to this many entries everything is done in float64.
+_SMALL = 2**20
+#: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
+_FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
+#: What float32 sums may hide of the marginal error: aimed below the tolerance by this much.
+_FLOAT32_NOISE = 5e-7
+#: A stage stalls when the best error of this many passes is not below this share of the best
+#: error before them.
+_STALL_PASSES, _STALL_SHARE = 150, 0.8
+#: Looser than this tolerance there are too few passes left to pay for choosing entries.
+_SPARSE_TOL = 1e-4
+#: Largest cost, in units of epsilon, for which one kernel serves problems with different
+#: potentials.
+_BATCH_RANGE = 250.0
+#: Logarithm of no mass at all: finite, so that differences with it stay numbers.
+_NOTHING = -1e300
+#: Share of entries up to which sparse products are faster than dense ones.
+_SPARSE_DENSITY = 0.05
+#: Largest entry that is dropped, in units of the tolerance.
+_SPARSE_SHARE = 1e-4
+
+
+class Precision(NamedTuple):
+    """Of a kernel and of its exponents."""
+
+    kernel: torch.dtype
+    exponent: torch.dtype
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to solve.
+
+    Attributes
+    ----------
+    epsilon : float
+        Regularisation, in the units of the costs.
+    tol : float
+        L1 marginal error to reach.
+    memory : int
+        Of Anderson's acceleration; 0 is plain Sinkhorn.
+    annealing : bool
+        Whether to come from larger regularisations.
+    storage : {"auto", "kernel", "stream"}
+        Whether the kernel is kept.
+    dtype : torch.dtype or None
+        Of the kernel; None picks by size and tolerance.
+    """
+
+    epsilon: float
+    tol: float
+    memory: int
+    annealing: bool
+    storage: str
+    dtype: torch.dtype | None
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        ValueError
+            Naming the parameter that is out of range.
+        """
+        for name in ("epsilon", "tol"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a positive number. Got {value!r}.")
+        check_integer("anderson_memory", self.memory, 0)
+        if self.storage not in ("auto", "kernel", "stream"):
+            raise ValueError(
+                f"storage must be 'auto', 'kernel' or 'stream'. Got {self.storage!r}."
+            )
+        if self.dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64. Got {self.dtype!r}.")
+
+    def in_units_of(self, unit: float) -> "Settings":
+        """Express the regularisation in scaled units.
+
+        Parameters
+        ----------
+        unit : float
+            The scale of the costs.
+
+        Returns
+        -------
+        settings : Settings
+            A copy.
+        """
+        return replace(self, epsilon=self.epsilon / unit)
+
+
+def check_integer(name: str, value, lowest: int) -> None:
+    """Check a count.
+
+    Parameters
+    ----------
+    name : str
+        Named in the message.
+    value : object
+        What was passed.
+    lowest : int
+        Smallest value allowed.
+
+    Raises
+    ------
+    ValueError
+        If it is not an integer, or too small.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+        raise ValueError(f"{name} must be an integer of at least {lowest}. Got {value!r}.")
+
+
+def anneal(kernel, b: Tensor, scale: float, settings: Settings, progress: Progress) -> Tensor:
+    """Come from larger regularisations to an initial potential for the final one.
+
+    Parameters
+    ----------
+    kernel : kernel
+        Does the half steps.
+    b : Tensor of shape (n_problems, m)
+        Target weights.
+    scale : float
+        Typical cost.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+
+    Returns
+    -------
+    g : Tensor of shape (n_problems, m)
+        Target potential; zero when there is nothing to come from.
+    """
+    epsilons = [settings.epsilon]
+    if settings.annealing:
+        epsilons = annealing_schedule(settings.epsilon, scale)
+    # Half of the passes at most, so that the final epsilon always gets its share.
+    max_passes = progress.max_iter // (2 * len(epsilons))
+    found: list[Tensor] = []
+    start = torch.zeros_like(b)
+    for epsilon, following in zip(epsilons[:-1], epsilons[1:], strict=True):
+        if max_passes == 0 or progress.stopped:
+            break
+        reached = iterate(
+            kernel,
+            start / epsilon,
+            b,
+            epsilon,
+            max(ANNEALING_TOL, settings.tol),
+            progress,
+            memory=settings.memory,
+            max_passes=max_passes,
+        )
+        found.append(reached.h * epsilon)
+        start = extrapolate(found, epsilons[: len(found)], following)
+    return start
+
+
+class PairwiseSolve:
+    """One solve over pairs of points.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The costs, well scaled.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Positive weights in float64.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+    """
+
+    def __init__(self, costs, a: Tensor, b: Tensor, settings: Settings, progress: Progress):
+        self._costs, self._a, self._b = costs, a, b
+        self._settings, self._progress = settings, progress
+
+    def run(self, g: Tensor | None) -> Iterate:
+        """Solve.
+
+        Parameters
+        ----------
+        g : Tensor of shape (n_problems, m) or None
+            Initial target potential; given one, the iteration starts at the final epsilon.
+
+        Returns
+        -------
+        iterate : Iterate
+            At the final epsilon.
+        """
+        settings = self._settings
+        precisions = self._precisions()
+        kernel = self._make_kernel(precisions[0])
+        if g is None:
+            g = anneal(kernel, self._b, self._costs.scale(), settings, self._progress)
+        h = g / settings.epsilon
+        is_sparse = self._is_sparse(h)
+        for precision in precisions:
+            if precision is not precisions[0]:
+                kernel = None  # two kernels at once would double the memory
+                kernel = self._make_kernel(precision)
+            leave = _leave_when(settled=is_sparse, stalled=precision is not precisions[-1])
+            reached = self._iterate(kernel, h, leave, noisy=precision.kernel != torch.float64)
+            if self._is_done(reached):
+                break
+            if is_sparse:
+                kernel = None
+                return self._finish_sparse(reached)
+            h = reached.h
+        return reached
+
+    def _iterate(self, kernel, h: Tensor, leave=None, *, noisy: bool = False) -> Iterate:
+        settings = self._settings
+        tol = max(0.5 * settings.tol, settings.tol - _FLOAT32_NOISE) if noisy else settings.tol
+        return iterate(
+            kernel,
+            h,
+            self._b,
+            settings.epsilon,
+            tol,
+            self._progress,
+            memory=settings.memory,
+            leave=leave,
+        )
+
+    def _is_done(self, reached: Iterate) -> bool:
+        return self._progress.exhausted or float(reached.error.max()) <= self._settings.tol
+
+    # Storage and precision
+
+    def _precisions(self) -> list[Precision]:
+        """Precisions to try, the fastest that can reach the tolerance first."""
+        settings = self._settings
+        n, m = self._costs.shape
+        if settings.dtype is not None:
+            return [Precision(settings.dtype, settings.dtype)]
+        double = Precision(torch.float64, torch.float64)
+        if n * m <= _SMALL or len(self._b) > 1 or settings.tol < _MIXED_TOL:
+            return [double]
+        rounding = torch.finfo(torch.float32).eps * self._costs.magnitude() / settings.epsilon
+        if settings.tol >= _FLOAT32_TOL and rounding <= 0.1 * settings.tol:
+            return [Precision(torch.float32, torch.float32), double]
+        return [Precision(torch.float32, torch.float64), double]
+
+    def _make_kernel(self, precision: Precision):
+        n, m = self._costs.shape
+        stored = self._settings.storage == "kernel"
+        if self._settings.storage == "auto":
+            mebibytes = n * m * torch.finfo(precision.kernel).bits / 8 / 2**20
+            stored = len(self._b) > 1 or mebibytes <= get_config()["working_memory"]
+        kind = StoredKernel if stored else StreamedKernel
+        return kind(self._costs, self._a, self._b, precision.kernel, precision.exponent)
+
+    # The finish on few entries
+
+    def _is_sparse(self, h: Tensor) -> bool:
+        """Whether a finish on the entries that matter would pay."""
+        n, m = self._costs.shape
+        on_cpu = self._costs.device.type == "cpu"
+        long = self._settings.tol <= _SPARSE_TOL and self._settings.dtype is None
+        if not (on_cpu and long and len(h) == 1 and n * m > _SMALL):
+            return False
+        density = estimate_density(
+            self._costs, h[0], self._b[0], self._settings.epsilon, self._threshold
+        )
+        return density <= _SPARSE_DENSITY
+
+    @property
+    def _threshold(self) -> float:
+        return _SPARSE_SHARE * self._settings.tol
+
+    def _finish_sparse(self, reached: Iterate) -> Iterate:
+        """Iterate on few entries, then measure the error with all of them."""
+        settings = self._settings
+        full = StreamedKernel(self._costs, self._a, self._b, torch.float64, torch.float64)
+        full.absorb(reached.h, settings.epsilon)
+        threshold = self._threshold
+        while True:
+            kernel = SparseKernel(self._costs, self._a, self._b, threshold)
+            h = self._iterate(kernel, reached.h).h
+            half = full.half_steps(h)
+            reached = Iterate(h, half.row_log, half.error)
+            self._progress.record(float(half.error.max()), settings.epsilon)
+            if self._is_done(reached):
+                return reached
+            # The entries that were left out matter after all.
+            threshold *= 0.1
+
+
+class GridSolve:
+    """One solve on a regular grid.
+
+    Parameters
+    ----------
+    cost : GridCost
+        The grid.
+    a, b : Tensor of shape (n_problems, n)
+        Weights in float64; zeros are allowed.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+    """
+
+    def __init__(self, cost, a: Tensor, b: Tensor, settings: Settings, progress: Progress):
+        self._kernel = GridKernel(cost, a, b)
+        self._scale = sum(float(axis.mean()) for axis in cost.axis_costs())
+        self._b, self._settings, self._progress = b, settings, progress
+
+    def run(self, g: Tensor | None) -> Iterate:
+        """Solve.
+
+        Parameters
+        ----------
+        g : Tensor of shape (n_problems, n) or None
+            Initial target potential; given one, the iteration starts at the final epsilon.
+
+        Returns
+        -------
+        iterate : Iterate
+            At the final epsilon.
+        """
+        settings, progress = self._settings, self._progress
+        if g is None:
+            g = anneal(self._kernel, self._b, self._scale, settings, progress)
+        return iterate(
+            self._kernel,
+            g / settings.epsilon,
+            self._b,
+            settings.epsilon,
+            settings.tol,
+            progress,
+            memory=settings.memory,
+        )
+
+
+def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
+    """Solve problems that share their costs: together where scalings allow it, else in turn.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The costs, well scaled.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights in float64.
+    g : Tensor of shape (n_problems, m) or None
+        Initial target potentials.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+
+    Returns
+    -------
+    iterate : Iterate
+        At the final epsilon.
+    """
+    if costs.magnitude() / settings.epsilon <= _BATCH_RANGE:
+        return PairwiseSolve(costs, a, b, settings, progress).run(g)
+    singles = []
+    for i in range(len(a)):
+        own = Progress(progress.max_iter, progress.on_iteration)
+        start = None if g is None else g[i : i + 1]
+        singles.append(solve_supported(costs, a[i : i + 1], b[i : i + 1], start, settings, own))
+        progress.merge(own)
+    parts = zip(*((s.h, s.row_log, s.error) for s in singles), strict=True)
+    return Iterate(*(torch.cat(part) for part in parts))
+
+
+def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
+    """Solve one problem on the points that carry mass, and extend its potentials to the others.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The costs, well scaled.
+    a, b : Tensor of shape (1, n), (1, m)
+        Weights in float64.
+    g : Tensor of shape (1, m) or None
+        Initial target potential.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+
+    Returns
+    -------
+    iterate : Iterate
+        At the final epsilon.
+    """
+    rows, columns = a[0] > 0, b[0] > 0
+    if bool(rows.all()) and bool(columns.all()):
+        return PairwiseSolve(costs, a, b, settings, progress).run(g)
+    support = costs.select(rows, columns)
+    start = None if g is None else g[:, columns]
+    solve = PairwiseSolve(support, a[:, rows], b[:, columns], settings, progress)
+    reached = solve.run(start)
+    # A weight of zero has the logarithm of nothing, but its potential is an ordinary softmin.
+    epsilon = settings.epsilon
+    log_b = torch.where(columns, b[0], 1.0).log()
+    h = torch.where(columns, log_b, _NOTHING)
+    h[columns] += reached.h[0]
+    row_log = row_logsumexp(costs, h, epsilon)
+    row_bias = torch.where(rows, torch.where(rows, a[0], 1.0).log() - row_log, _NOTHING)
+    h = -column_logsumexp(costs, row_bias, epsilon)
+    h[columns] = reached.h[0]
+    return Iterate(h[None], row_log[None], reached.error)
+
+
+def _leave_when(*, settled: bool, stalled: bool) -> Callable[[list[float]], bool]:
+    """When to leave the iteration before it has converged.
+
+    Parameters
+    ----------
+    settled : bool
+        As soon as the potentials are close enough to choose entries.
+    stalled : bool
+        When float32 has given what it can.
+
+    Returns
+    -------
+    leave : callable
+        From the errors of a stage to a bool.
+    """
+
+    def leave(errors: list[float]) -> bool:
+        if settled and errors[-1] <= ANNEALING_TOL:
+            return True
+        if not stalled or len(errors) <= _STALL_PASSES:
+            return False
+        recent, before = errors[-_STALL_PASSES:], errors[:-_STALL_PASSES]
+        return min(recent) > _STALL_SHARE * min(before)
+
+    return leave

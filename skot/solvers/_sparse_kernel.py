@@ -1,0 +1,133 @@
+"""Half steps on the entries of the kernel that matter, once the potentials have settled.
+
+At small epsilon a plan concentrates on a few targets per row. When the potentials are nearly
+right, the other entries can be left out, and passes in float64 cost a fraction of a pass over
+the full kernel in float32.
+"""
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from skot.numerics.softmax import softmax_tile
+from skot.numerics.tiles import row_tiles
+from skot.solvers._kernels import HalfSteps, PairwiseKernel, target_half_step
+
+#: Rows looked at to estimate how many entries would be kept.
+_SAMPLED_ROWS = 64
+
+
+def estimate_density(costs, h: Tensor, b: Tensor, epsilon: float, threshold: float) -> float:
+    """Share of the entries of the plan above a threshold, from a few rows.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem's costs.
+    h : Tensor of shape (m,)
+        Potential.
+    b : Tensor of shape (m,)
+        Target weights.
+    epsilon : float
+        Regularisation.
+    threshold : float
+        In units of the row's mass.
+
+    Returns
+    -------
+    density : float
+        Between 0 and 1.
+    """
+    n, _ = costs.shape
+    tile = costs.logit_tiles(h + b.log(), epsilon, torch.float64)
+    starts = range(0, n, max(1, n // _SAMPLED_ROWS))
+    kept = [(softmax_tile(tile(slice(i, i + 1)))[0] > threshold).double().mean() for i in starts]
+    return float(torch.stack(kept).mean())
+
+
+class SparseKernel(PairwiseKernel):
+    """Kernel truncated to the entries that carry mass, in float64 on the CPU.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The problem's costs.
+    a, b : Tensor of shape (1, n), (1, m)
+        Positive weights in float64.
+    threshold : float
+        Entries with a smaller share of the mass of both their row and their column are dropped.
+    """
+
+    #: The set of entries is chosen anew when a potential moved by this much.
+    _LIMIT = 4.0
+
+    def __init__(self, costs, a: Tensor, b: Tensor, threshold: float):
+        super().__init__(costs, a, b)
+        self._threshold = threshold
+
+    def absorb(self, h: Tensor, epsilon: float) -> None:
+        """Choose the entries at a potential, in one pass over the tiles in float64.
+
+        Parameters
+        ----------
+        h : Tensor of shape (1, m)
+            Potential.
+        epsilon : float
+            Regularisation.
+        """
+        self._absorbed = h[0]
+        n, m = self.costs.shape
+        a, b = self._a[0], self._b[0]
+        tile = self.costs.logit_tiles(self._absorbed + b.log(), epsilon, torch.float64)
+        values, columns, counts, row_log = [], [], [], []
+        for rows in row_tiles(n, m):
+            conditional, logsumexp = softmax_tile(tile(rows))
+            # Entry over row mass is the conditional, over column mass a_i / b_j times it.
+            kept = conditional * torch.clamp(a[rows, None] / b, min=1.0) > self._threshold
+            values.append(conditional[kept])
+            columns.append(kept.nonzero()[:, 1].int())
+            counts.append(kept.sum(1))
+            row_log.append(logsumexp)
+        indptr = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(counts).cumsum(0)])
+        parts = (torch.cat(values).numpy(), torch.cat(columns).numpy(), indptr.int().numpy())
+        self._kernel = scipy.sparse.csr_array(parts, shape=(n, m))
+        self._transposed = self._kernel.T.tocsr()
+        self._row_log = torch.cat(row_log)
+
+    def in_range(self, h: Tensor) -> bool:
+        """Whether the chosen entries are still the ones that matter.
+
+        Parameters
+        ----------
+        h : Tensor of shape (1, m)
+            Potential.
+
+        Returns
+        -------
+        in_range : bool
+            If not, absorb first.
+        """
+        change = h[0] - self._absorbed
+        return float(change.max() - change.min()) <= self._LIMIT
+
+    def half_steps(self, h: Tensor) -> HalfSteps:
+        """Do one pass over the kept entries.
+
+        Parameters
+        ----------
+        h : Tensor of shape (1, m)
+            Potential, in range of the absorbed one.
+
+        Returns
+        -------
+        half_steps : HalfSteps
+            Residual and error.
+        """
+        change = h[0] - self._absorbed
+        row_sums = self._kernel @ change.exp().numpy()
+        column_sums = torch.from_numpy(self._transposed @ (self._a[0].numpy() / row_sums))
+        row_log = self._row_log + torch.from_numpy(np.log(row_sums))
+        # The kernel holds the target weights: divided out to compare with the target's mass.
+        sums = (column_sums / self._b[0])[None]
+        return target_half_step(change[None], sums, self._b, row_log[None])

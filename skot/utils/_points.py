@@ -1,0 +1,61 @@
+"""Validation of one sample of points, arrays and tensors alike."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from sklearn import get_config
+from sklearn.utils import check_array
+
+from skot.utils.tensors import resolve_dtype, to_numpy
+
+#: The dtypes in which points are kept; everything else becomes the first.
+FLOATS = [np.float64, np.float32]
+
+
+def check_points(X: Any, *, estimator: Any = None, name: str = "X", min_rows: int = 1) -> Any:
+    """Validate a sample: two dimensions, real, finite, float32 or float64.
+
+    Parameters
+    ----------
+    X : array-like or tensor of shape (n_rows, n_features)
+        The sample.
+    estimator : estimator or str, default=None
+        Named in messages.
+    name : str, default="X"
+        Name of the sample in messages.
+    min_rows : int, default=1
+        Smallest number of rows.
+
+    Returns
+    -------
+    X : ndarray or tensor
+        A tensor stays on its device and is detached. No copy is made without need.
+
+    Raises
+    ------
+    ValueError
+        Worded as scikit-learn does.
+    TypeError
+        For sparse input, as scikit-learn does.
+    """
+    checks = {
+        "dtype": FLOATS,
+        "input_name": name,
+        "estimator": estimator,
+        "ensure_min_samples": min_rows,
+    }
+    if not isinstance(X, torch.Tensor):
+        return check_array(X, **checks)
+    X = X.detach()
+    if X.layout is not torch.strided:
+        check_array(scipy.sparse.coo_array((1, 1)), **checks)
+    is_sound = X.ndim == 2 and X.shape[0] >= min_rows and X.shape[1] >= 1 and not X.is_complex()
+    if is_sound:
+        X = X.to(resolve_dtype(X))
+        is_sound = get_config()["assume_finite"] or bool(torch.isfinite(X).all())
+    if not is_sound:
+        # scikit-learn then says what is wrong, in its own words.
+        check_array(to_numpy(X if X.is_complex() else X.to(resolve_dtype(X))), **checks)
+    return X

@@ -1,0 +1,101 @@
+"""What the package needs of scikit-learn outside its public API.
+
+With `skot.utils._callbacks`, this is the only module that imports underscored names of
+scikit-learn: when they move, it is mended here.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Hidden,
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
+from sklearn.utils.validation import _check_sample_weight, _get_feature_names
+
+__all__ = [
+    "HasMethods",
+    "Hidden",
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "StrOptions",
+    "check_weights",
+    "feature_names",
+    "fit_context",
+    "validate_parameters",
+    "validate_params",
+]
+
+
+def validate_parameters(estimator: Any) -> None:
+    """Check the constructor parameters against ``_parameter_constraints``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its own parameters are checked, those of its components are not.
+
+    Raises
+    ------
+    InvalidParameterError
+        A `ValueError`, worded as scikit-learn does.
+    """
+    validate_parameter_constraints(
+        estimator._parameter_constraints,
+        estimator.get_params(deep=False),
+        caller_name=type(estimator).__name__,
+    )
+
+
+def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
+    """Return valid weights as a new float64 array; a number stands for equal weights.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or number
+        Weights.
+    n_samples : int
+        Their required number.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,)
+        Finite, non-negative and not all zero.
+
+    Raises
+    ------
+    ValueError
+        Worded as scikit-learn does.
+    """
+    return _check_sample_weight(
+        sample_weight,
+        # Only the number of rows is read.
+        np.empty((n_samples, 1)),
+        dtype=np.float64,
+        ensure_non_negative=True,
+        copy=True,
+    )
+
+
+def feature_names(X: Any) -> np.ndarray | None:
+    """Return the column names of a data frame when all are strings, else None.
+
+    Parameters
+    ----------
+    X : object
+        A pandas, polars or other data frame, or anything else.
+
+    Returns
+    -------
+    names : ndarray of str or None
+        The names.
+    """
+    return _get_feature_names(X)

@@ -1,0 +1,171 @@
+"""Passage between NumPy arrays and torch tensors, and the choice of device and dtype."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["output_dtype", "resolve_device", "resolve_dtype", "to_numpy", "to_tensor"]
+
+
+def output_dtype(X: Any) -> np.dtype:
+    """Return the dtype of what is computed from `X`.
+
+    Parameters
+    ----------
+    X : array-like or torch.Tensor
+        Any object; its `dtype` attribute decides.
+
+    Returns
+    -------
+    dtype : numpy.dtype
+        ``float32`` for ``float32`` input, ``float64`` for everything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skot.utils.tensors import output_dtype
+    >>> output_dtype(np.zeros(3, dtype=np.float32)), output_dtype(np.zeros(3, dtype=np.int8))
+    (dtype('float32'), dtype('float64'))
+    """
+    dtype = getattr(X, "dtype", None)
+    if dtype is torch.float32 or (isinstance(dtype, np.dtype) and dtype == np.float32):
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def resolve_dtype(X: Any) -> torch.dtype:
+    """Return the torch dtype in which `X` is computed: `output_dtype` in torch's terms.
+
+    Parameters
+    ----------
+    X : array-like or torch.Tensor
+        Any object; its `dtype` attribute decides.
+
+    Returns
+    -------
+    dtype : torch.dtype
+        ``torch.float32`` for ``float32`` input, ``torch.float64`` for everything else.
+    """
+    return torch.float32 if output_dtype(X) == np.float32 else torch.float64
+
+
+def to_tensor(
+    array: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """Copy an array into a new contiguous tensor.
+
+    The result never shares memory with `array`, so it may be written to, and it carries no
+    gradient. Read-only arrays, negative strides and foreign byte orders are fine.
+
+    Parameters
+    ----------
+    array : array-like or torch.Tensor
+        Numbers. A sparse tensor or an array of strings is the caller's mistake.
+    dtype : torch.dtype, default=None
+        dtype of the result; None keeps ``float32`` and turns everything else into ``float64``.
+    device : torch.device or str, default=None
+        Device of the result; None stays on the device of a tensor and takes the CPU for
+        everything else.
+
+    Returns
+    -------
+    tensor : torch.Tensor
+        A contiguous copy, detached.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skot.utils.tensors import to_tensor
+    >>> to_tensor(np.arange(3.0, dtype=">f8")[::-1])
+    tensor([2., 1., 0.], dtype=torch.float64)
+    """
+    if isinstance(array, torch.Tensor):
+        dtype = resolve_dtype(array) if dtype is None else dtype
+        device = array.device if device is None else device
+        return array.detach().to(
+            dtype=dtype, device=device, copy=True, memory_format=torch.contiguous_format
+        )
+    array = np.asarray(array)
+    dtype = resolve_dtype(array) if dtype is None else dtype
+    # `np.array(copy=True)` gives native byte order, positive strides and writable memory in one
+    # pass, which are the three things that torch asks for.
+    native = np.array(array, dtype=_numpy_dtype(dtype, array), order="C", copy=True)
+    return torch.from_numpy(native).to(dtype=dtype, device=device)
+
+
+def _numpy_dtype(dtype: torch.dtype, array: np.ndarray) -> np.dtype:
+    """Return the NumPy twin of `dtype`, or the native dtype of `array` where there is none."""
+    try:
+        return torch.empty(0, dtype=dtype).numpy().dtype
+    except TypeError:  # bfloat16 and its like: torch casts in a second step
+        return array.dtype.newbyteorder("=")
+
+
+def to_numpy(tensor: Any) -> np.ndarray:
+    """Return a NumPy array with the values of `tensor`, from any device.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor or array-like
+        A tensor is detached and brought to the CPU. Anything else goes through
+        `numpy.asarray`.
+
+    Returns
+    -------
+    array : ndarray
+        It shares memory with a tensor that is on the CPU already: copy it before writing.
+    """
+    if isinstance(tensor, torch.Tensor):
+        # `resolve_*` undo the lazy views that `Tensor.numpy` refuses.
+        return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
+    return np.asarray(tensor)
+
+
+def resolve_device(device: torch.device | str | None = None, like: Any = None) -> torch.device:
+    """Return the device on which to compute.
+
+    Parameters
+    ----------
+    device : None, "auto", str or torch.device, default=None
+        None follows `like`; ``"auto"`` takes CUDA when there is one and the CPU otherwise;
+        everything else is read by `torch.device`.
+    like : object, default=None
+        The input: a tensor gives its device, anything else the CPU.
+
+    Returns
+    -------
+    device : torch.device
+        A device that exists.
+
+    Raises
+    ------
+    ValueError
+        If `device` names no device, or CUDA on a machine without.
+
+    Examples
+    --------
+    >>> from skot.utils.tensors import resolve_device
+    >>> resolve_device(None)
+    device(type='cpu')
+    """
+    if device is None:
+        return like.device if isinstance(like, torch.Tensor) else torch.device("cpu")
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            "The 'device' parameter must be None, 'auto' or a string that torch.device accepts "
+            f"such as 'cpu' or 'cuda:0'. Got {device!r} instead."
+        ) from error
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={str(device)!r} is not there: torch sees {torch.cuda.device_count()} CUDA "
+            "device(s). device='auto' takes CUDA only when there is one."
+        )
+    return resolved

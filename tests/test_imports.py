@@ -1,0 +1,155 @@
+"""What importing skot costs and touches, and which module may import which."""
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skot
+
+PACKAGE = Path(skot.__file__).parent
+ROOT = PACKAGE.parent
+
+OPTIONAL = ["matplotlib", "pandas", "polars", "rich", "pooch", "ot", "skada", "requests"]
+
+PUBLIC_NAMES = {"DomainAdaptation", "GaussianTransport", "SinkhornTransport"}
+PUBLIC_MODULES = {"costs", "datasets", "metrics", "model_selection", "plots", "solvers", "utils"}
+
+# The only files that may use scikit-learn's underscored or experimental modules.
+PRIVATE_SKLEARN_ALLOWED = {"utils/_callbacks.py", "utils/_sklearn.py"}
+EXPERIMENTAL_SKLEARN = {"callback", "experimental", "externals"}
+
+
+def run_python(code):
+    """Run code in a fresh interpreter that imports this skot, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def private_sklearn_imports(path):
+    """Dotted names of scikit-learn that `path` imports and should not."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            root, *rest = name.split(".")
+            if root == "sklearn" and any(
+                part in EXPERIMENTAL_SKLEARN or (part.startswith("_") and not part.startswith("__"))
+                for part in rest
+            ):
+                yield name
+
+
+def test_layers():
+    command = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("import-linter is not installed beside this Python")
+    done = subprocess.run(
+        [command, "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_private_sklearn_stays_in_two_files():
+    found = {
+        f"{path.relative_to(PACKAGE).as_posix()}: {name}"
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).as_posix() not in PRIVATE_SKLEARN_ALLOWED
+        for name in private_sklearn_imports(path)
+    }
+    assert found == set()
+
+
+def test_public_names():
+    assert set(skot.__all__) >= PUBLIC_NAMES
+    assert [name for name in skot.__all__ if not hasattr(skot, name)] == []
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC_MODULES))
+def test_public_modules(module):
+    imported = importlib.import_module(f"skot.{module}")
+    assert imported.__all__, f"skot.{module} names nothing public"
+    missing = [name for name in imported.__all__ if not hasattr(imported, name)]
+    assert missing == []
+
+
+def test_api_page_lists_every_public_name():
+    page = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (\w+)$", page, re.M))
+    for module in ["skot", *(f"skot.{name}" for name in PUBLIC_MODULES)]:
+        imported = importlib.import_module(module)
+        public = {name for name in imported.__all__ if not name.startswith("__")}
+        modules = {name for name in public if inspect.ismodule(getattr(imported, name))}
+        assert public - modules <= listed, f"docs/api.rst lacks names of {module}"
+
+
+def test_version_is_the_installed_one():
+    try:
+        installed = importlib.metadata.version("skot")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("skot runs from its folder, it is not installed")
+    assert skot.__version__ == installed
+
+
+def test_import_brings_nothing_optional():
+    code = (
+        "import json, sys; import numpy, scipy, sklearn, torch; before = set(sys.modules);"
+        "import skot; print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    brought = {name.partition(".")[0] for name in json.loads(run_python(code))}
+    assert "skot" in brought
+    assert brought.isdisjoint(OPTIONAL)
+
+
+def test_import_leaves_the_process_as_found():
+    code = """
+import random, warnings
+import numpy as np, sklearn, torch
+def state():
+    return (
+        torch.cuda.is_initialized(), torch.get_default_dtype(), torch.get_num_threads(),
+        torch.backends.cuda.matmul.allow_tf32, torch.initial_seed(),
+        np.random.get_state()[1].tolist(), random.getstate(), np.geterr(),
+        sklearn.get_config(), list(warnings.filters),
+    )
+before = state()
+import skot
+assert state() == before
+assert not torch.cuda.is_initialized()
+"""
+    run_python(code)
+
+
+def test_import_time():
+    """Skot adds at most 0.3 s to the import of torch and scikit-learn."""
+    code = (
+        "import time, torch, sklearn; start = time.perf_counter(); import skot;"
+        "print(time.perf_counter() - start)"
+    )
+    # A busy machine only ever adds to it: the first run below the limit settles it.
+    assert any(float(run_python(code)) <= 0.3 for _ in range(5))
