@@ -194,7 +194,7 @@ class Worker:
         -------
         dict
             ``seconds`` (processor time, best of the repeats), ``wall``, ``error`` (the larger of
-            the two marginal errors), ``info``.
+            the two marginal errors, None when it is not finite), ``info``.
 
         Raises
         ------
@@ -214,6 +214,7 @@ class Worker:
                 log_u, log_v = stored["log_u"], stored["log_v"]
         x, y = problem.points()
         error = max(marginal_errors(log_u, log_v, x, y, problem.absolute_epsilon(x, y)))
+        error = error if np.isfinite(error) else None
         best = min(done["times"])
         return {"seconds": best[0], "wall": best[1], "error": error, "info": done["info"]}
 

@@ -144,7 +144,7 @@ def mdot(x, y, epsilon, tol, *, dtype="float64", aim=1.0):
     return run
 
 
-def skot(x, y, epsilon, tol, *, dtype="float64", storage="auto"):
+def skot(x, y, epsilon, tol, *, storage="auto"):
     """This library: points in, potentials out, precision and storage of its own choice."""
     import torch
 
@@ -186,7 +186,6 @@ VARIANTS = {
         {"decay": 0.8, "momentum": 1.0, "momentum_start": 40},
     ],
     "mdot": [{}],
-    "skot": [{}],
 }
 
 
@@ -196,5 +195,7 @@ def candidates(library: str, tol: float) -> list[dict]:
     The peers get the best of their variants and of both precisions (an error of 1e-6 is out of
     reach in float32). skot has one call and no settings: it picks its precision itself.
     """
-    dtypes = ["float32", "float64"] if tol > 1e-4 and library != "skot" else ["float64"]
+    if library == "skot":
+        return [{}]
+    dtypes = ["float32", "float64"] if tol > 1e-4 else ["float64"]
     return [{**variant, "dtype": dtype} for variant in VARIANTS[library] for dtype in dtypes]

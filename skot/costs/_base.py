@@ -59,6 +59,10 @@ class Cost(Component):
     tensor([[3.]])
     """
 
+    #: Whether ``c(x + t, y + t) = c(x, y)``: then points are taken near the origin first, which
+    #: keeps the digits of clouds that are far from it.
+    translation_invariant = False
+
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """Cost of every pair.
 

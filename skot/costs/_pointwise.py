@@ -32,6 +32,8 @@ class SquaredEuclidean(Cost):
     tensor([[25.]])
     """
 
+    translation_invariant = True
+
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         # The expanded form is one matrix product, but cancels for clouds far from the origin:
         # move both by a common shift first.
@@ -100,6 +102,8 @@ class PNorm(Cost):
     >>> PNorm(p=1.0).pairwise(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
     tensor([[7.]])
     """
+
+    translation_invariant = True
 
     _parameter_constraints: dict = {
         "p": [Interval(Real, 1, None, closed="left")],

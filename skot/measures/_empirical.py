@@ -68,6 +68,13 @@ class EmpiricalMeasure:
             weights = normalize_weights(weights)
         return cls(points, weights)
 
+    def __getstate__(self):
+        # A pickle made after a fit on an accelerator must load on a machine without one.
+        return {"points": self.points.cpu(), "weights": self.weights.cpu()}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
     def without_zero_weights(self) -> "EmpiricalMeasure":
         """Drop the points that carry no mass.
 

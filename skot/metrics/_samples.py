@@ -58,6 +58,4 @@ def mean_over_pairs(
     b: np.ndarray,
 ) -> float:
     r"""Return :math:`\sum_{ij} a_i b_j k(x_i, y_j)`, a tile of rows of `X` at a time."""
-    return float(
-        sum(a[rows] @ (function(X[rows], Y) @ b) for rows in row_tiles(len(X), len(Y)))
-    )
+    return float(sum(a[rows] @ (function(X[rows], Y) @ b) for rows in row_tiles(len(X), len(Y))))

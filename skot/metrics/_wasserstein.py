@@ -14,10 +14,10 @@ from skot.utils._sklearn import Interval, validate_params
 __all__ = ["wasserstein_distance"]
 
 
-@validate_params({"p": [Interval(Real, 1, None, closed="left")]}, prefer_skip_nested_validation=True)
-def wasserstein_distance(
-    X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any = None
-) -> float:
+@validate_params(
+    {"p": [Interval(Real, 1, None, closed="left")]}, prefer_skip_nested_validation=True
+)
+def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any = None) -> float:
     r"""Exact Wasserstein distance of order `p` between two samples.
 
     .. note::
@@ -122,9 +122,7 @@ def _plan_cost(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
         ],
         format="csc",
     )
-    solution = linprog(
-        cost.ravel(), A_eq=marginals, b_eq=np.concatenate([a, b]), method="highs-ds"
-    )
+    solution = linprog(cost.ravel(), A_eq=marginals, b_eq=np.concatenate([a, b]), method="highs-ds")
     if solution.x is None:
         raise RuntimeError(f"The linear program was not solved: {solution.message}")
     return cost.ravel() @ solution.x

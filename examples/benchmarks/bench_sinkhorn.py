@@ -1,0 +1,223 @@
+"""Entropic optimal transport side by side with POT, OTT-JAX and mdot-tnt on one core.
+
+Run ``python examples/benchmarks/bench_sinkhorn.py`` for all cells. Every result is stored as
+soon as it is known, a second run goes on where the first ended, and ``render.py`` makes the
+tables. Times are processor seconds of warm calls (imports and compilation are not timed), from
+points to potentials or plan.
+"""
+
+import itertools
+import math
+import sys
+
+from _harness import (
+    CUT_SECONDS,
+    RESULTS,
+    TOL_SLACK,
+    Problem,
+    Store,
+    Worker,
+    WorkerCut,
+    WorkerFailed,
+    argument_parser,
+    pin,
+    report,
+)
+from _peers import candidates
+from render import render_all
+
+LIBRARIES = ("pot", "ott", "mdot", "skot")
+SIZES = (500, 2000, 10000)
+DIMENSIONS = (2, 16, 128)
+EPSILONS = (0.1, 0.01, 0.001)
+TOLERANCES = (1e-3, 1e-6)
+
+# A stopping tolerance is tuned (at most this often) only while a call is this short.
+MAX_TUNING, TUNING_SECONDS = 2, 20.0
+
+# A variant slower than this times the best one of its library is not tried at the next size.
+RACE = 1.5
+
+
+def without_aim(settings: dict) -> dict:
+    """Return what identifies a variant."""
+    return {key: value for key, value in settings.items() if key != "aim"}
+
+
+def attempts_of(cell: dict, variant: dict) -> list[dict]:
+    """Return the attempts of a variant in a cell, however their stopping test was aimed."""
+    return [a for a in cell["attempts"] if without_aim(a["settings"]) == variant]
+
+
+class Race:
+    """Finds the best time of one library in one cell, among the variants of its settings."""
+
+    def __init__(self, library: str, problem: Problem, store: Store, workers: dict) -> None:
+        self.library, self.problem, self.store, self.workers = library, problem, store, workers
+        self.attempts: list[dict] = []
+
+    def stored(self, n: int, epsilon: float, tol: float) -> dict | None:
+        """Return what is known of this library in another cell of the same dimension."""
+        key = Problem(n, self.problem.d, epsilon, tol).key
+        return self.store.cells.get(key, {}).get(self.library)
+
+    def easier(self) -> list[dict]:
+        """Return the cells of the same clouds with a larger epsilon and a looser tolerance."""
+        here = self.problem
+        found = [
+            self.stored(here.n, epsilon, tol)
+            for epsilon in EPSILONS
+            for tol in TOLERANCES
+            if epsilon >= here.epsilon and tol >= here.tol and (epsilon, tol) != (here.epsilon, here.tol)
+        ]
+        return [cell for cell in found if cell is not None]
+
+    def smaller(self) -> tuple[int, dict] | None:
+        """Return the same cell at the next smaller size."""
+        for n in sorted((n for n in SIZES if n < self.problem.n), reverse=True):
+            cell = self.stored(n, self.problem.epsilon, self.problem.tol)
+            if cell is not None:
+                return n, cell
+        return None
+
+    def implied(self, variant: dict) -> bool:
+        """Tell whether an easier or a smaller cell shows that a variant is no use in this one."""
+        for cell in self.easier():
+            outcomes = {a["status"] for a in attempts_of(cell, variant)}
+            if outcomes & {"cut", "missed", "cut (implied)"} and "ok" not in outcomes:
+                return True
+        if (below := self.smaller()) is None:
+            return False
+        n, cell = below
+        mine = attempts_of(cell, variant)
+        if not mine:
+            return False
+        reached = [a["seconds"] for a in mine if a["status"] == "ok"]
+        slower = not reached or min(reached) > RACE * cell["seconds"]
+        if cell["status"] == "ok" and slower:
+            # Where it is cheap, everything is tried again.
+            return cell["seconds"] > 0.1
+        # A quarter of the quadratic cost of a pass: the prediction must not be in doubt.
+        growth = (self.problem.n / n) ** 2 / 4
+        return not reached or min(reached) * growth > CUT_SECONDS
+
+    def first_aim(self, variant: dict) -> float:
+        """Return the tuned stopping tolerance of the same variant at a smaller size."""
+        below = self.smaller()
+        found = [] if below is None else attempts_of(below[1], variant)
+        aims = [a["settings"]["aim"] for a in found if a["status"] == "ok"]
+        # A miss costs a whole call more, a tighter test only a few passes.
+        return 0.85 * max(aims) if aims else 1.0
+
+    def run(self) -> dict:
+        """Return the best result of the library, with all its attempts."""
+        winners = [cell for cell in self.easier() if cell["status"] == "ok"]
+        if (below := self.smaller()) is not None and below[1]["status"] == "ok":
+            winners += 10 * [below[1]]
+        likely = [without_aim(cell["settings"]) for cell in winners]
+        # The likely winner runs first, so that the others are stopped early.
+        variants = sorted(
+            candidates(self.library, self.problem.tol), key=lambda v: -likely.count(v)
+        )
+        for variant in variants:
+            if self.library != "skot" and self.implied(variant):
+                self.attempts.append({"settings": variant, "status": "cut (implied)"})
+            else:
+                self.tune(variant)
+        reached = [a for a in self.attempts if a["status"] == "ok"]
+        if reached:
+            return {**min(reached, key=lambda a: a["seconds"]), "attempts": self.attempts}
+        measured = {a["status"] for a in self.attempts} & {"cut", "missed"}
+        status = "cut" if "cut" in measured else "missed" if measured else "cut (implied)"
+        return {"status": status, "seconds": CUT_SECONDS, "attempts": self.attempts}
+
+    def limit(self) -> float:
+        """Return the time after which a variant cannot come near the best of its library."""
+        reached = [a["seconds"] for a in self.attempts if a["status"] == "ok"]
+        return min(CUT_SECONDS, RACE * min(reached) + 0.3) if reached else CUT_SECONDS
+
+    def tune(self, variant: dict) -> None:
+        """Measure a variant, and aim its stopping test at the tolerance while that is cheap."""
+        if self.library == "skot":
+            self.attempt(variant)
+            return
+        aim, best = self.first_aim(variant), None
+        for _ in range(1 + MAX_TUNING):
+            result = self.attempt({**variant, "aim": aim})
+            if result.get("error") is None:
+                return
+            ratio = result["error"] / self.problem.tol
+            if result["status"] == "ok":
+                best = aim
+                if ratio > 0.7 or result["seconds"] > TUNING_SECONDS:
+                    return
+                aim = min(0.95 / ratio, 20.0) * aim
+            elif ratio > 20:
+                return
+            elif best is None:
+                aim = 0.9 / ratio * aim
+            else:
+                aim = math.sqrt(best * aim)
+
+    def attempt(self, settings: dict) -> dict:
+        """Measure one call and keep what came of it."""
+        dtype = settings.get("dtype", "float64")
+        if (self.library, dtype) not in self.workers:
+            self.workers[self.library, dtype] = Worker(self.library, dtype)
+        limit = self.limit()
+        result = {"settings": settings}
+        try:
+            result.update(self.workers[self.library, dtype].call(self.problem, settings, limit))
+        except WorkerCut as cut:
+            status = "cut" if limit == CUT_SECONDS else "slower"
+            result.update(status=status, seconds=cut.seconds)
+        except WorkerFailed as failure:
+            result.update(status="missed", seconds=0.0, reason=str(failure)[-300:])
+        else:
+            reached = result["error"] is not None and result["error"] <= TOL_SLACK * self.problem.tol
+            result["status"] = "ok" if reached else "missed"
+        self.attempts.append(result)
+        return result
+
+
+def main() -> None:
+    """Measure the cells asked for, cheapest first."""
+    parser = argument_parser(__doc__, "sinkhorn.json")
+    parser.add_argument("--n", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--d", type=int, nargs="+", default=DIMENSIONS)
+    parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS)
+    parser.add_argument("--tol", type=float, nargs="+", default=TOLERANCES)
+    parser.add_argument("--peers", nargs="*", choices=LIBRARIES[:-1], default=LIBRARIES[:-1])
+    parser.add_argument("--only-peers", action="store_true", help="leave skot out")
+    parser.add_argument("--again", nargs="*", choices=LIBRARIES, default=(), help="measure anew")
+    args = parser.parse_args()
+    pin(args.core)
+    store = Store(args.output, fresh=args.fresh)
+    store.begin()
+    libraries = [*args.peers, *([] if args.only_peers else ["skot"])]
+    grid = itertools.product(
+        sorted(args.n), args.d, sorted(args.epsilon, reverse=True), sorted(args.tol, reverse=True)
+    )
+    workers: dict = {}
+    try:
+        for n, d, epsilon, tol in grid:
+            problem = Problem(n, d, epsilon, tol)
+            for library in libraries:
+                if library in store.cells.get(problem.key, {}) and library not in args.again:
+                    continue
+                result = Race(library, problem, store, workers).run()
+                store.put(problem.key, **{library: result})
+                error = result.get("error")
+                report(
+                    f"{problem.key}  {library:5s} {result['seconds']:9.4f} s  {result['status']}"
+                    + (f"  error {error:.2e}  {result['settings']}" if error is not None else "")
+                )
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    if args.output.parent == RESULTS:
+        render_all()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

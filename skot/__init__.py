@@ -1,0 +1,7 @@
+"""skot: optimal transport with scikit-learn's interface and PyTorch inside."""
+
+__version__ = "0.1.0.dev0"
+
+from skot.transport import GaussianTransport, SinkhornTransport
+
+__all__ = ["GaussianTransport", "SinkhornTransport", "__version__"]

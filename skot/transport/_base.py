@@ -1,0 +1,229 @@
+"""What all transports share: the two samples in, rows out, and one score.
+
+A transport implements ``fit`` and two functions on tensors, :meth:`BaseTransport._map` and
+:meth:`BaseTransport._inverse_map`; this class does the rest of the public contract.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skot.base import ComponentParamsMixin
+from skot.costs import SquaredEuclidean
+from skot.measures import EmpiricalMeasure, reference_sample
+from skot.metrics import sinkhorn_divergence
+from skot.utils.random import check_generator
+from skot.utils.tensors import resolve_device, to_tensor
+from skot.utils.validation import DomainSplit, split_domains
+
+#: Points of a reference sample, whatever the number of rows.
+REFERENCE_SIZE = 1024
+#: The score compares at most this many rows a side, at this share of the target's spread.
+_SCORE_ROWS, _SCORE_SHARE = 2000, 0.05
+
+
+class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Base class of transports.
+
+    Subclasses set in ``fit``, through :meth:`_read_samples`, what the methods here need.
+    """
+
+    __metadata_request__fit: ClassVar[dict] = {"sample_domain": True}
+    __metadata_request__transform: ClassVar[dict] = {"sample_domain": True}
+    __metadata_request__score: ClassVar[dict] = {"sample_domain": True}
+
+    def fit_transform(self, X, y=None, sample_weight=None, *, sample_domain=None):
+        """Fit, then transport the training rows, with their labels where labels matter.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows, or both samples stacked.
+        y : array-like of shape (n_rows,) or (n_target, n_features), default=None
+            Labels of the rows, or the target sample.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+        sample_domain : array-like of int, shape (n_rows,), default=None
+            Source where >= 0, target where < 0.
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Source rows transported, target rows as they are, in the order of `X`.
+        """
+        given = {"sample_weight": sample_weight, "sample_domain": sample_domain}
+        self.fit(X, y, **{key: value for key, value in given.items() if value is not None})
+        split = split_domains(self, X, y, sample_domain, reset=False)
+        return self._transport_split(X, split, labels=split.y_source)
+
+    def transform(self, X, *, sample_domain=None):
+        """Transport source rows to the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows, all taken as source unless `sample_domain` says otherwise.
+        sample_domain : array-like of int, shape (n_rows,), default=None
+            Source where >= 0, target where < 0.
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Source rows transported, target rows as they are, in the order of `X`, with the dtype
+            of `X` for float32 and float64. Memory O(n_rows).
+        """
+        check_is_fitted(self)
+        split = split_domains(self, X, None, sample_domain, reset=False)
+        return self._transport_split(X, split, labels=None)
+
+    def inverse_transform(self, X):
+        """Transport target rows back to the source.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Target rows.
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Rows in the source's place, with the dtype of `X` for float32 and float64.
+        """
+        check_is_fitted(self)
+        split = split_domains(self, X, reset=False)
+        return self._restore(self._inverse_map(self._to_compute(split.X_source)), X, split)
+
+    def score(self, X, y=None, sample_weight=None, *, sample_domain=None):
+        r"""Minus the debiased Sinkhorn divergence of the transported source to the target.
+
+        It is taken for the squared Euclidean cost at a regularisation fixed by the target alone
+        (0.05 times its mean pairwise cost), so that scores of different estimators and parameters
+        compare. At most 2000 rows a side are used, drawn with a fixed seed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows, or both samples stacked.
+        y : array-like of shape (n_target, n_features), default=None
+            The target sample. One-dimensional labels are ignored. Without it and without target
+            rows in `X`, the target of ``fit``.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows of `X`.
+        sample_domain : array-like of int, shape (n_rows,), default=None
+            Source where >= 0, target where < 0.
+
+        Returns
+        -------
+        score : float
+            At most zero up to the accuracy of the solver; higher is better.
+
+        Raises
+        ------
+        ValueError
+            Without source rows, or without a target after a fit on stacked data.
+        """
+        check_is_fitted(self)
+        split = split_domains(self, X, y, sample_domain, sample_weight, reset=False)
+        if len(split.X_source) == 0:
+            raise ValueError("score needs source rows: sample_domain marks every row as target.")
+        source = _measure(split.X_source, split.weight_source, self._device)
+        target = self._score_target(split)
+        source, target = _at_most(source, _SCORE_ROWS), _at_most(target, _SCORE_ROWS)
+        moved = self._map(source.points, None)
+        spread = SquaredEuclidean().scale(
+            target.points, target.points, target.weights, target.weights
+        )
+        return -sinkhorn_divergence(
+            moved.double(),
+            target.points,
+            a=source.weights,
+            b=target.weights,
+            epsilon=_SCORE_SHARE * spread or 1.0,
+        )
+
+    # For subclasses
+
+    def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
+        """Transport source points, with the labels of training rows where there are any."""
+        raise NotImplementedError
+
+    def _inverse_map(self, y: Tensor) -> Tensor:
+        """Transport target points back."""
+        raise NotImplementedError
+
+    def _read_samples(self, X, split: DomainSplit, reference: str, random_state: Any):
+        """Turn the validated samples into measures on the device of the computation."""
+        device = resolve_device(getattr(self, "device", None), like=X)
+        source = _measure(split.X_source, split.weight_source, device)
+        if split.X_target is None:
+            generator = check_generator(random_state)
+            points = reference_sample(reference, REFERENCE_SIZE, source.points.shape[1], generator)
+            target = EmpiricalMeasure.from_points(points, device=device)
+        else:
+            target = _measure(split.X_target, split.weight_target, device)
+        self._target_measure = target
+        self._stacked_fit = split.source_mask is not None
+        return source, target
+
+    # Arrays in, arrays out
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the fit was computed; the CPU after a pickle."""
+        return self._target_measure.points.device
+
+    def _to_compute(self, rows) -> Tensor:
+        return to_tensor(rows, dtype=torch.float64, device=self._device)
+
+    def _transport_split(self, X, split: DomainSplit, labels: np.ndarray | None):
+        moved = split.X_source
+        if len(moved):
+            moved = self._restore(self._map(self._to_compute(moved), labels), X, split)
+        if split.source_mask is None:
+            return moved
+        if isinstance(X, Tensor):
+            rows = split.X_target.new_empty(len(X), moved.shape[1])
+            mask = torch.from_numpy(split.source_mask).to(rows.device)
+        else:
+            rows = np.empty((len(split.source_mask), moved.shape[1]), dtype=split.dtype)
+            mask = split.source_mask
+        rows[mask], rows[~mask] = moved, split.X_target
+        return rows
+
+    @staticmethod
+    def _restore(moved: Tensor, X, split: DomainSplit):
+        """Back to the kind, dtype and device of the input."""
+        if isinstance(X, Tensor):
+            return moved.to(device=X.device, dtype=split.X_source.dtype)
+        return moved.cpu().numpy().astype(split.dtype, copy=False)
+
+    def _score_target(self, split: DomainSplit) -> EmpiricalMeasure:
+        if split.X_target is not None and len(split.X_target):
+            return _measure(split.X_target, split.weight_target, self._device)
+        if self._stacked_fit:
+            raise ValueError(
+                f"This {type(self).__name__} was fitted on stacked samples, so score needs to know "
+                "the target rows: pass sample_domain, or the target sample as a two-dimensional y. "
+                "In a search, metadata routing passes sample_domain on: "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        return self._target_measure
+
+
+def _measure(rows, weights, device: torch.device) -> EmpiricalMeasure:
+    return EmpiricalMeasure.from_points(rows, weights, dtype=torch.float64, device=device)
+
+
+def _at_most(measure: EmpiricalMeasure, n: int) -> EmpiricalMeasure:
+    """A fixed subsample of a large measure."""
+    measure = measure.without_zero_weights()
+    size = len(measure.points)
+    if size <= n:
+        return measure
+    chosen = np.random.RandomState(0).permutation(size)[:n]
+    rows = torch.from_numpy(chosen).to(measure.points.device)
+    return EmpiricalMeasure.from_points(measure.points[rows], measure.weights[rows])
