@@ -47,7 +47,6 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!plot_)",  # of the name alone
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skot",),
-    "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,

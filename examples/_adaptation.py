@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn import config_context
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.svm import SVC
 
 from skot import DomainAdaptation, GaussianTransport, SinkhornTransport
 from skot.datasets import fetch_mnist, fetch_usps, load_shifted_digits
+from skot.metrics import CircularValidationScorer
 from skot.model_selection import DomainKFold
 from skot.utils import stack_domains
 
-PARAM_GRID = {"transport__epsilon": [0.01, 0.05, 0.5], "transport__class_reg": [0.0, 0.1]}
+CLASS_REG = 0.1
+PARAM_GRID = {"transport__epsilon": [0.01, 0.05, 0.5], "transport__class_reg": [0.0, CLASS_REG]}
+WITHOUT = "without adaptation"
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Problem:
     y_test: np.ndarray
 
     def stacked(self):
-        """Return ``X, y, sample_domain`` with the labels of the target masked."""
+        """Return ``X, y, sample_domain`` with the labels of the target marked as unknown."""
         return stack_domains(self.X_source, self.X_target, self.y_source)
 
 
@@ -38,7 +42,7 @@ def shifted_digits_problem():
         digits.X_target, digits.y_target, test_size=0.4, stratify=digits.y_target, random_state=0
     )
     return Problem(
-        "digits from another camera", digits.X_source, digits.y_source, X_target, X_test, y_test
+        "Digits from another camera", digits.X_source, digits.y_source, X_target, X_test, y_test
     )
 
 
@@ -48,11 +52,9 @@ def mnist_usps_problems(n_samples=2000):
     parts = {}
     for name, fetch in (("MNIST", fetch_mnist), ("USPS", fetch_usps)):
         for subset in ("train", "test"):
-            X, y = fetch(
-                subset=subset, image_size=16, download_if_missing=False, return_X_y=True
-            )
+            X, y = fetch(subset=subset, image_size=16, download_if_missing=False, return_X_y=True)
             rows = rng.permutation(len(X))[:n_samples]
-            parts[name, subset] = X[rows].astype(float), y[rows]
+            parts[name, subset] = X[rows], y[rows]
     return [
         Problem(
             f"{source} to {target}",
@@ -66,7 +68,7 @@ def mnist_usps_problems(n_samples=2000):
 
 def make_classifier():
     """Return the classifier that is adapted."""
-    return LogisticRegression(max_iter=2000)
+    return SVC()
 
 
 def source_accuracy(problem):
@@ -74,30 +76,62 @@ def source_accuracy(problem):
     return cross_val_score(make_classifier(), problem.X_source, problem.y_source, cv=5).mean()
 
 
-def plain_accuracy(problem):
-    """Return the accuracy on the target of a classifier that knows the source only."""
-    classifier = make_classifier().fit(problem.X_source, problem.y_source)
-    return classifier.score(problem.X_test, problem.y_test)
-
-
-def adapted_accuracy(problem, transport):
-    """Return the accuracy on the target after adaptation by a transport."""
-    model = DomainAdaptation(make_classifier(), transport)
+def target_accuracies(problem):
+    """Return the accuracy on new images of the target, by method."""
+    plain = make_classifier().fit(problem.X_source, problem.y_source)
+    accuracies = {WITHOUT: plain.score(problem.X_test, problem.y_test)}
     X, y, sample_domain = problem.stacked()
-    return model.fit(X, y, sample_domain=sample_domain).score(problem.X_test, problem.y_test)
+    for name, transport in {
+        "GaussianTransport": GaussianTransport(shrinkage=0.1),
+        "SinkhornTransport": SinkhornTransport(),
+        f"SinkhornTransport(class_reg={CLASS_REG:g})": SinkhornTransport(class_reg=CLASS_REG),
+    }.items():
+        model = DomainAdaptation(make_classifier(), transport)
+        model.fit(X, y, sample_domain=sample_domain)
+        accuracies[name] = model.score(problem.X_test, problem.y_test)
+    return accuracies
 
 
 def search(problem, callbacks=()):
     """Tune the transport without a label of the target; return the fitted search."""
-    model = DomainAdaptation(make_classifier(), SinkhornTransport())
     X, y, sample_domain = problem.stacked()
+    grid = GridSearchCV(
+        DomainAdaptation(make_classifier(), SinkhornTransport()),
+        PARAM_GRID,
+        cv=DomainKFold(3, shuffle=True, random_state=0),
+        scoring=CircularValidationScorer(),
+    )
+    grid.set_callbacks(*callbacks)
     with config_context(enable_metadata_routing=True):
-        grid = GridSearchCV(
-            model,
-            PARAM_GRID,
-            cv=DomainKFold(3, shuffle=True, random_state=0),
-            scoring="TODO",
-            n_jobs=2,
-        )
-        grid.set_callbacks(*callbacks)
         return grid.fit(X, y, sample_domain=sample_domain)
+
+
+def draw(problem, accuracies, reference, path):
+    """Save a picture: images before and after the transport, and the accuracies."""
+    transport = SinkhornTransport().fit(problem.X_source, problem.X_target)
+    first = [int((problem.y_source == digit).argmax()) for digit in range(10)]
+    figure = plt.figure(figsize=(11, 3.4), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1])
+    rows = {
+        "source": problem.X_source[first],
+        "transported": transport.transform(problem.X_source[first]),
+        "target": problem.X_test[[int((problem.y_test == digit).argmax()) for digit in range(10)]],
+    }
+    side = round(problem.X_source.shape[1] ** 0.5)
+    axes = left.subplots(3, 10)
+    for images_axes, (title, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(images_axes, images, strict=True):
+            ax.imshow(image.reshape(side, side), cmap="gray", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+        images_axes[0].set_ylabel(title, rotation=0, ha="right", va="center")
+    ax = right.subplots()
+    colors = ["#9A9A9A"] + ["#009E73"] * (len(accuracies) - 1)
+    bars = ax.barh(list(accuracies), list(accuracies.values()), color=colors)
+    ax.bar_label(bars, fmt="%.2f", padding=4)
+    ax.axvline(reference, color="#0072B2", linestyle="--", linewidth=1.2)
+    ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set(xlim=(0, 1.1), xlabel="accuracy", title=problem.name)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path

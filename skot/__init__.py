@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0.dev0"
 
+from skot.adaptation import DomainAdaptation
 from skot.transport import GaussianTransport, SinkhornTransport
 
-__all__ = ["GaussianTransport", "SinkhornTransport", "__version__"]
+__all__ = ["DomainAdaptation", "GaussianTransport", "SinkhornTransport", "__version__"]

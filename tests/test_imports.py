@@ -108,6 +108,36 @@ def test_api_page_lists_every_public_name():
         assert public - modules <= listed, f"docs/api.rst lacks names of {module}"
 
 
+def untyped_arguments(function):
+    """Names of the arguments of a function without an annotation, and "return"."""
+    signature = inspect.signature(function)
+    for name, parameter in signature.parameters.items():
+        if parameter.annotation is parameter.empty and name not in ("self", "cls"):
+            yield name
+    if signature.return_annotation is signature.empty:
+        yield "return"
+
+
+def public_functions():
+    """Functions, constructors and methods that users reach, defined in skot."""
+    for module in ["skot", *(f"skot.{name}" for name in sorted(PUBLIC_MODULES))]:
+        imported = importlib.import_module(module)
+        for name in imported.__all__:
+            value = getattr(imported, name)
+            if inspect.isfunction(value):
+                yield f"{module}.{name}", value
+            elif inspect.isclass(value):
+                for method, function in vars(value).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield f"{module}.{name}.{method}", function
+
+
+def test_public_surface_is_typed():
+    untyped = {name: list(untyped_arguments(function)) for name, function in public_functions()}
+    assert len(untyped) > 20
+    assert {name: missing for name, missing in untyped.items() if missing} == {}
+
+
 def test_version_is_the_installed_one():
     try:
         installed = importlib.metadata.version("skot")
@@ -117,8 +147,9 @@ def test_version_is_the_installed_one():
 
 
 def test_import_brings_nothing_optional():
+    # scikit-learn's callbacks import rich by themselves where it is installed.
     code = (
-        "import json, sys; import numpy, scipy, sklearn, torch; before = set(sys.modules);"
+        "import json, sys; import numpy, scipy, sklearn.callback, torch; before = set(sys.modules);"
         "import skot; print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     brought = {name.partition(".")[0] for name in json.loads(run_python(code))}
@@ -127,9 +158,10 @@ def test_import_brings_nothing_optional():
 
 
 def test_import_leaves_the_process_as_found():
+    # Importing scikit-learn's callbacks draws from `random`, so they come first.
     code = """
 import random, warnings
-import numpy as np, sklearn, torch
+import numpy as np, sklearn.callback, torch
 def state():
     return (
         torch.cuda.is_initialized(), torch.get_default_dtype(), torch.get_num_threads(),

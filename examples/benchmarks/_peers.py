@@ -6,6 +6,7 @@ takes nothing and returns a reader; the reader gives ``(log_u, log_v, info)`` of
 never timed; building a cost matrix from the points is always timed.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -62,44 +63,27 @@ def ott(
     *,
     dtype="float64",
     aim=1.0,
-    momentum=None,
+    inner_iterations=10,
+    momentum=1.0,
     momentum_start=0,
     anderson=0,
     decay=1.0,
-    inner_iterations=10,
 ):
     """OTT-JAX in log-domain, compiled beforehand; it stops on the L1 norm of one marginal."""
     import jax
-    from ott.geometry import epsilon_scheduler, geometry, pointcloud
-    from ott.problems.linear import linear_problem
-    from ott.solvers.linear import acceleration, sinkhorn
 
-    target = epsilon
-    if decay < 1.0:
-        # The schedule starts at the mean cost; OTT takes the start as a multiple of the target.
-        target = epsilon_scheduler.Epsilon(epsilon, init=mean_cost(x, y) / epsilon, decay=decay)
+    # The schedule starts at the mean cost; OTT takes the start as a multiple of the target, and
+    # as a constant of the compiled code.
+    init = round(mean_cost(x, y) / epsilon, 3) if decay < 1.0 else 1.0
+    compiled = compile_ott(
+        *x.shape, dtype, inner_iterations, momentum, momentum_start, anderson, decay, init
+    )
     x, y = jax.numpy.asarray(x.astype(dtype)), jax.numpy.asarray(y.astype(dtype))
     weights = jax.numpy.full(len(x), 1.0 / len(x), dtype=dtype)
-    solver = sinkhorn.Sinkhorn(
-        threshold=aim * tol,
-        inner_iterations=inner_iterations,
-        max_iterations=10**6,
-        momentum=None
-        if momentum is None
-        else acceleration.Momentum(start=momentum_start, value=momentum),
-        anderson=acceleration.AndersonAcceleration(memory=anderson) if anderson else None,
-    )
-
-    def solve(x, y, weights):
-        cost = pointcloud.PointCloud(x, y).cost_matrix
-        geom = geometry.Geometry(cost_matrix=cost, epsilon=target)
-        out = solver(linear_problem.LinearProblem(geom, a=weights, b=weights))
-        return out.f, out.g, out.n_iters
-
-    compiled = jax.jit(solve).lower(x, y, weights).compile()
+    scalars = np.asarray([epsilon, aim * tol], dtype)
 
     def run():
-        f, g, n_iter = jax.block_until_ready(compiled(x, y, weights))
+        f, g, n_iter = jax.block_until_ready(compiled(x, y, weights, *scalars))
 
         def read():
             log_u, log_v = np.asarray(f, np.float64), np.asarray(g, np.float64)
@@ -108,6 +92,39 @@ def ott(
         return read
 
     return run
+
+
+@functools.cache
+def compile_ott(n, d, dtype, inner_iterations, momentum, momentum_start, anderson, decay, init):
+    """Compile OTT-JAX for one size and one variant, for any epsilon and threshold."""
+    import jax
+    from ott.geometry import epsilon_scheduler, geometry, pointcloud
+    from ott.problems.linear import linear_problem
+    from ott.solvers.linear import acceleration, sinkhorn
+
+    accelerations = {}
+    if anderson:
+        accelerations["anderson"] = acceleration.AndersonAcceleration(memory=anderson)
+    elif momentum != 1.0 or momentum_start:
+        accelerations["momentum"] = acceleration.Momentum(start=momentum_start, value=momentum)
+
+    def solve(x, y, weights, epsilon, threshold):
+        solver = sinkhorn.Sinkhorn(
+            threshold=threshold,
+            inner_iterations=inner_iterations,
+            max_iterations=10**6,
+            **accelerations,
+        )
+        cost = pointcloud.PointCloud(x, y).cost_matrix
+        schedule = epsilon_scheduler.Epsilon(epsilon, init=init, decay=decay)
+        geom = geometry.Geometry(cost_matrix=cost, epsilon=schedule)
+        out = solver(linear_problem.LinearProblem(geom, a=weights, b=weights))
+        return out.f, out.g, out.n_iters
+
+    points = jax.ShapeDtypeStruct((n, d), dtype)
+    weights = jax.ShapeDtypeStruct((n,), dtype)
+    scalar = jax.ShapeDtypeStruct((), dtype)
+    return jax.jit(solve).lower(points, points, weights, scalar, scalar).compile()
 
 
 def mdot(x, y, epsilon, tol, *, dtype="float64", aim=1.0):
@@ -170,32 +187,31 @@ def skot(x, y, epsilon, tol, *, storage="auto"):
 ADAPTERS = {"pot": pot, "ott": ott, "mdot": mdot, "skot": skot}
 
 
-VARIANTS = {
-    "pot": [
-        {"method": "sinkhorn"},
-        {"method": "sinkhorn_stabilized"},
-        {"method": "sinkhorn_epsilon_scaling"},
-        {"method": "sinkhorn_log"},
-    ],
-    "ott": [
-        {"inner_iterations": 4},
-        {"momentum": 1.0, "momentum_start": 20},
-        {"momentum": 1.5},
-        {"anderson": 5},
-        {"decay": 0.9, "momentum": 1.0, "momentum_start": 80},
-        {"decay": 0.8, "momentum": 1.0, "momentum_start": 40},
-    ],
-    "mdot": [{}],
-}
-
-
-def candidates(library: str, tol: float) -> list[dict]:
+def candidates(library: str, epsilon: float, tol: float) -> list[dict]:
     """Return the settings of a library which compete for its time in a cell.
 
-    The peers get the best of their variants and of both precisions (an error of 1e-6 is out of
-    reach in float32). skot has one call and no settings: it picks its precision itself.
+    Each peer gets the best of its variants and of both precisions where both can reach the
+    tolerance. skot has one call and no settings.
     """
-    if library == "skot":
-        return [{}]
-    dtypes = ["float32", "float64"] if tol > 1e-4 else ["float64"]
-    return [{**variant, "dtype": dtype} for variant in VARIANTS[library] for dtype in dtypes]
+    loose = tol > 1e-4
+    dtypes = ["float32", "float64"] if loose else ["float64"]
+    if library == "pot":
+        methods = ["sinkhorn", "sinkhorn_stabilized", "sinkhorn_epsilon_scaling", "sinkhorn_log"]
+        variants = [{"method": method, "dtype": "float64"} for method in methods]
+        return [{"method": "sinkhorn", "dtype": "float32"}, *variants] if loose else variants
+    if library == "ott":
+        adaptive = {"momentum_start": 20}
+        annealed = [
+            {"decay": 0.9, "momentum_start": 80},
+            {"decay": 0.8, "momentum_start": 40},
+        ]
+        if epsilon >= 0.05:
+            variants = [{"inner_iterations": 4}, adaptive, {"momentum": 1.5}]
+        elif epsilon >= 0.005:
+            variants = [adaptive, {"momentum": 1.5}, {"anderson": 5}, *annealed]
+        else:
+            variants = [annealed[0], annealed[1], adaptive]
+        return [{**variant, "dtype": dtypes[0]} for variant in variants]
+    if library == "mdot":
+        return [{"dtype": dtype} for dtype in dtypes]
+    return [{}]

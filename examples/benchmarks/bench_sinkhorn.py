@@ -68,7 +68,9 @@ class Race:
             self.stored(here.n, epsilon, tol)
             for epsilon in EPSILONS
             for tol in TOLERANCES
-            if epsilon >= here.epsilon and tol >= here.tol and (epsilon, tol) != (here.epsilon, here.tol)
+            if epsilon >= here.epsilon
+            and tol >= here.tol
+            and (epsilon, tol) != (here.epsilon, here.tol)
         ]
         return [cell for cell in found if cell is not None]
 
@@ -117,7 +119,8 @@ class Race:
         likely = [without_aim(cell["settings"]) for cell in winners]
         # The likely winner runs first, so that the others are stopped early.
         variants = sorted(
-            candidates(self.library, self.problem.tol), key=lambda v: -likely.count(v)
+            candidates(self.library, self.problem.epsilon, self.problem.tol),
+            key=lambda v: -likely.count(v),
         )
         for variant in variants:
             if self.library != "skot" and self.implied(variant):
@@ -174,7 +177,9 @@ class Race:
         except WorkerFailed as failure:
             result.update(status="missed", seconds=0.0, reason=str(failure)[-300:])
         else:
-            reached = result["error"] is not None and result["error"] <= TOL_SLACK * self.problem.tol
+            reached = (
+                result["error"] is not None and result["error"] <= TOL_SLACK * self.problem.tol
+            )
             result["status"] = "ok" if reached else "missed"
         self.attempts.append(result)
         return result

@@ -326,8 +326,8 @@ class DomainAdaptation(ComponentParamsMixin, MetaEstimatorMixin, BaseEstimator):
             raise ValueError(
                 "score needs target rows with a known label, and there are none. To choose a "
                 "model without labels of the target, pass one of the scorers of skot.metrics as "
-                "scoring=: CircularValidationScorer(), PredictionEntropyScorer(), "
-                "SoftNeighborhoodDensityScorer() or TransportDivergenceScorer()."
+                "scoring=: CircularValidationScorer(), PredictionEntropyScorer() or "
+                "TransportDivergenceScorer()."
             )
         rows[rows] = known
         X_known = self._to_estimator_side(split.X_target[known])

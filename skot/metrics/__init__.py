@@ -1,19 +1,18 @@
 """Distances between two samples, and scorers for targets without labels."""
 
-from skot.metrics._adaptation_scorers import (
+from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
+from skot.metrics._scorers import (
     CircularValidationScorer,
+    PredictionEntropyScorer,
     SupervisedTargetScorer,
     TransportDivergenceScorer,
 )
-from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
-from skot.metrics._prediction_scorers import PredictionEntropyScorer, SoftNeighborhoodDensityScorer
 from skot.metrics._sinkhorn import sinkhorn_divergence
 from skot.metrics._wasserstein import wasserstein_distance
 
 __all__ = [
     "CircularValidationScorer",
     "PredictionEntropyScorer",
-    "SoftNeighborhoodDensityScorer",
     "SupervisedTargetScorer",
     "TransportDivergenceScorer",
     "energy_distance",

@@ -80,7 +80,7 @@ def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any 
     --------
     >>> from skot.metrics import wasserstein_distance
     >>> X = [[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]
-    >>> Y = [[4.0, 5.0], [3.0, 3.0], [3.0, 5.0]]  # X moved by (3, 3)
+    >>> Y = [[4.0, 3.0], [3.0, 3.0], [3.0, 5.0]]  # X moved by (3, 3)
     >>> wasserstein_distance(X, Y)
     4.24...
     """

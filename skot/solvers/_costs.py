@@ -14,7 +14,7 @@ from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
 
 #: Points of each side in the estimate of the cost's scale, which only starts the annealing.
-_SCALE_POINTS = 512
+_SCALE_POINTS = 128
 
 
 class PointCosts:
@@ -47,7 +47,7 @@ class PointCosts:
 
     def logit_tiles(
         self, h: Tensor, epsilon: float, dtype: torch.dtype
-    ) -> Callable[[slice], Tensor]:
+    ) -> Callable[..., Tensor]:
         """Return a function from a slice of rows to a new tile of logits.
 
         Parameters
@@ -62,7 +62,8 @@ class PointCosts:
         Returns
         -------
         tile : callable
-            ``tile(rows)`` has shape (len(rows), m) and may be written to.
+            ``tile(rows, out=None)`` has shape (len(rows), m) and may be written to; it is `out`
+            where one is given.
         """
         if self._factors is None:
             return self._evaluated_tiles(h, epsilon, dtype)
@@ -74,15 +75,15 @@ class PointCosts:
             left = torch.cat([left, torch.nn.functional.one_hot(labels, len(table))], 1)
             right = torch.cat([right, -table.T / epsilon], 1)
         left, right, bias = left.to(dtype), right.to(dtype).T.contiguous(), bias.to(dtype)
-        return lambda rows: torch.addmm(bias, left[rows], right)
+        return lambda rows, out=None: torch.addmm(bias, left[rows], right, out=out)
 
     def _evaluated_tiles(self, h, epsilon, dtype):
-        def tile(rows: slice) -> Tensor:
+        def tile(rows: slice, out: Tensor | None = None) -> Tensor:
             cost = self._cost.pairwise(self.x[rows], self.y)
             if self._class_cost is not None:
                 labels, table = self._class_cost
                 cost = cost + table[labels[rows]]
-            return (h - cost / epsilon).to(dtype)
+            return _write((h - cost / epsilon).to(dtype), out)
 
         return tile
 
@@ -105,9 +106,12 @@ class PointCosts:
         return PointCosts(self._cost, self.x[rows], self.y[columns], class_cost)
 
     def scale(self) -> float:
-        """Typical cost, from a few points of each side."""
-        x, y = _evenly(self.x, _SCALE_POINTS), _evenly(self.y, _SCALE_POINTS)
-        return float(self._cost.pairwise(x, y).mean())
+        """Mean cost; for a cost that is no inner product, over a few points of each side."""
+        if self._factors is None:
+            x, y = _evenly(self.x, _SCALE_POINTS), _evenly(self.y, _SCALE_POINTS)
+            return float(self._cost.pairwise(x, y).mean())
+        left, right, row, column = self._factors
+        return float(row.mean() + column.mean() - left.mean(0) @ right.mean(0))
 
     def magnitude(self) -> float:
         """Bound on the size of the terms that are added up in a logit times epsilon."""
@@ -139,9 +143,9 @@ class MatrixCosts:
 
     def logit_tiles(
         self, h: Tensor, epsilon: float, dtype: torch.dtype
-    ) -> Callable[[slice], Tensor]:
+    ) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""
-        return lambda rows: (h - self._matrix[rows] / epsilon).to(dtype)
+        return lambda rows, out=None: _write((h - self._matrix[rows] / epsilon).to(dtype), out)
 
     def select(self, rows: Tensor, columns: Tensor) -> "MatrixCosts":
         """See :meth:`PointCosts.select`."""
@@ -180,17 +184,17 @@ class GridCosts:
 
     def logit_tiles(
         self, h: Tensor, epsilon: float, dtype: torch.dtype
-    ) -> Callable[[slice], Tensor]:
+    ) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""
 
-        def tile(rows: slice) -> Tensor:
+        def tile(rows: slice, out: Tensor | None = None) -> Tensor:
             flat = torch.arange(rows.start, rows.stop, device=self.device)
             indices = torch.unravel_index(flat, self._grid_shape)
             total = torch.zeros(len(flat), 1, dtype=torch.float64, device=self.device)
             for axis_cost, index in zip(self._axis_costs, indices, strict=True):
                 lines = axis_cost[index]
                 total = (total[:, :, None] + lines[:, None, :]).flatten(1)
-            return (h - total / epsilon).to(dtype)
+            return _write((h - total / epsilon).to(dtype), out)
 
         return tile
 
@@ -247,6 +251,10 @@ def row_logsumexp(costs, h: Tensor, epsilon: float) -> Tensor:
     tile = costs.logit_tiles(h, epsilon, torch.float64)
     parts = [softmax_tile(tile(rows))[1] for rows in row_tiles(n, m)]
     return torch.cat(parts)
+
+
+def _write(values: Tensor, out: Tensor | None) -> Tensor:
+    return values if out is None else out.copy_(values)
 
 
 def _evenly(points: Tensor, n: int) -> Tensor:

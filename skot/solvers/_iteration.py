@@ -224,8 +224,9 @@ def iterate(
             acceleration.restart(worse)
         best_next = torch.where(better[:, None], h + half.residual, best_next)
         best = torch.where(worse, torch.inf, torch.where(better, norm, best))
-        h = following
-        if 2 * int(arrived.sum()) > len(arrived):
+        # A constant added to h changes nothing, but lets scalings drift out of range.
+        h = following - (following * b).sum(1, keepdim=True)
+        if h.shape[0] > 1 and 2 * int(arrived.sum()) > h.shape[0]:
             kept = ~arrived
             kernel.select(kept)
             acceleration.select(kept)
@@ -237,7 +238,7 @@ def iterate(
 
 def _store(final: Iterate | None, active: Tensor, h: Tensor, half: HalfSteps) -> Iterate:
     """Write the iterates of the active problems over their last ones."""
-    if final is None or len(active) == len(final.h):
+    if final is None or active.shape == final.error.shape:
         return Iterate(h, half.row_log, half.error)
     final.h[active], final.row_log[active] = h, half.row_log
     final.error[active] = half.error

@@ -17,6 +17,8 @@ from skot.numerics.softmax import clamped_exp_
 from skot.numerics.tiles import row_tiles
 from skot.solvers._costs import column_logsumexp
 
+#: Entries of a tile of the stored kernel: it stays in cache between its two products.
+_PRODUCT_TILE = 2**19
 #: A column sum below this is dominated by clamped exponents, and tells nothing.
 _LOST_COLUMN = 1e-25
 
@@ -62,9 +64,12 @@ def target_half_step(change: Tensor, column_sums: Tensor, b: Tensor, row_log: Te
         Residual and error.
     """
     lost = bool(column_sums.min() < _LOST_COLUMN)
-    residual = -change - column_sums.clamp_min(torch.finfo(column_sums.dtype).tiny).log()
-    error = (torch.expm1(-residual).abs() * b).sum(1)
-    return HalfSteps(residual, error, row_log, lost)
+    log_masses = change + column_sums.clamp_min(torch.finfo(column_sums.dtype).tiny).log()
+    # Rows are normalised, so the masses sum to one but for rounding: sums in float32 can be off
+    # by a common factor of 1e-6, which would look like an error of the marginal.
+    log_masses = log_masses - (log_masses.exp() * b).sum(1, keepdim=True).log()
+    error = (torch.expm1(log_masses).abs() * b).sum(1)
+    return HalfSteps(-log_masses, error, row_log, lost)
 
 
 class PairwiseKernel:
@@ -132,7 +137,8 @@ class StoredKernel(PairwiseKernel):
 
     def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
         super().__init__(costs, a, b)
-        self._dtype, self._exponent_dtype = dtype, exponent_dtype
+        self._dtype, self.exponent_dtype = dtype, exponent_dtype
+        self._a_stored = a[0].to(dtype)
         self._kernel = torch.empty(costs.shape, dtype=dtype, device=costs.device)
         # Scalings beyond this make products of kernel and scaling overflow or lose the small
         # entries: absorb again before.
@@ -149,13 +155,14 @@ class StoredKernel(PairwiseKernel):
             Regularisation.
         """
         self._absorbed = h.mean(0)
-        tile = self.costs.logit_tiles(self._absorbed, epsilon, self._exponent_dtype)
+        tile = self.costs.logit_tiles(self._absorbed, epsilon, self.exponent_dtype)
         n, m = self.costs.shape
         self._largest = torch.empty(n, dtype=torch.float64, device=self.costs.device)
+        in_place = self._dtype == self.exponent_dtype
         for rows in row_tiles(n, m):
-            logits = tile(rows)
-            largest = logits.amax(1, keepdim=True)
             kernel = self._kernel[rows]
+            logits = tile(rows, out=kernel) if in_place else tile(rows)
+            largest = logits.amax(1, keepdim=True)
             clamped_exp_(torch.sub(logits, largest, out=kernel))
             self._largest[rows] = largest[:, 0].double()
 
@@ -189,14 +196,26 @@ class StoredKernel(PairwiseKernel):
         """
         change = h - self._absorbed
         scaled_b = (change.exp() * self._b).to(self._dtype)
-        if len(h) == 1:
-            row_sums = torch.mv(self._kernel, scaled_b[0])[None]
-            column_sums = torch.mv(self._kernel.T, (self._a / row_sums).to(self._dtype)[0])[None]
+        if h.shape[0] == 1:
+            row_sums, column_sums = self._products(scaled_b[0])
         else:
             row_sums = scaled_b @ self._kernel.T
-            column_sums = (self._a / row_sums).to(self._dtype) @ self._kernel
-        row_log = self._largest + row_sums.double().log()
-        return target_half_step(change, column_sums.double(), self._b, row_log)
+            column_sums = (self._a / row_sums) @ self._kernel
+        row_log = self._largest + row_sums.log()
+        return target_half_step(change, column_sums, self._b, row_log)
+
+    def _products(self, scaled_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Both products for one problem, tile by tile, so that the kernel is read once."""
+        n, m = self.costs.shape
+        row_sums = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
+        column_sums = torch.zeros(1, m, dtype=torch.float64, device=self.costs.device)
+        for rows in row_tiles(n, m, _PRODUCT_TILE):
+            kernel = self._kernel[rows]
+            sums = torch.mv(kernel, scaled_b)
+            row_sums[0, rows] = sums
+            # Summed over tiles in float64: thousands of float32 additions would drift.
+            column_sums[0] += torch.mv(kernel.T, self._a_stored[rows] / sums)
+        return row_sums, column_sums
 
 
 class StreamedKernel(PairwiseKernel):
@@ -219,7 +238,7 @@ class StreamedKernel(PairwiseKernel):
 
     def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
         super().__init__(costs, a, b)
-        self._dtype, self._exponent_dtype = dtype, exponent_dtype
+        self._dtype, self.exponent_dtype = dtype, exponent_dtype
 
     def absorb(self, h: Tensor, epsilon: float) -> None:
         """Set the regularisation.
@@ -262,7 +281,7 @@ class StreamedKernel(PairwiseKernel):
             Residual and error.
         """
         n, m = self.costs.shape
-        tile = self.costs.logit_tiles(h[0], self._epsilon, self._exponent_dtype)
+        tile = self.costs.logit_tiles(h[0], self._epsilon, self.exponent_dtype)
         a, b = self._a[0].to(self._dtype), self._b[0].to(self._dtype)
         row_log = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
         column_sums = torch.zeros_like(h)
@@ -271,7 +290,6 @@ class StreamedKernel(PairwiseKernel):
             largest = logits.amax(1, keepdim=True)
             logits = clamped_exp_(logits.sub_(largest).to(self._dtype))
             row_sums = torch.mv(logits, b)
-            # Summed over tiles in float64: thousands of float32 additions would drift.
             column_sums[0] += torch.mv(logits.T, a[rows] / row_sums)
             row_log[0, rows] = largest[:, 0].double() + row_sums.double().log()
         return target_half_step(torch.zeros_like(h), column_sums, self._b, row_log)

@@ -30,7 +30,7 @@ from skot.solvers._sparse_kernel import SparseKernel, estimate_density
 _SMALL = 2**20
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
-#: What float32 sums may hide of the marginal error: aimed below the tolerance by this much.
+#: What float32 products may hide of the marginal error.
 _FLOAT32_NOISE = 5e-7
 #: A stage stalls when the best error of this many passes is not below this share of the best
 #: error before them.
@@ -44,8 +44,9 @@ _BATCH_RANGE = 250.0
 _NOTHING = -1e300
 #: Share of entries up to which sparse products are faster than dense ones.
 _SPARSE_DENSITY = 0.05
-#: Largest entry that is dropped, in units of the tolerance.
-_SPARSE_SHARE = 1e-4
+#: Largest entry that is dropped, in units of the tolerance; it may grow by ``exp(14)`` before
+#: entries are chosen anew.
+_SPARSE_SHARE = 1e-8
 
 
 class Precision(NamedTuple):
@@ -221,7 +222,10 @@ class PairwiseSolve:
         precisions = self._precisions()
         kernel = self._make_kernel(precisions[0])
         if g is None:
+            # Rounded exponents are good enough for the way.
+            kernel.exponent_dtype = precisions[0].kernel
             g = anneal(kernel, self._b, self._costs.scale(), settings, self._progress)
+            kernel.exponent_dtype = precisions[0].exponent
         h = g / settings.epsilon
         is_sparse = self._is_sparse(h)
         for precision in precisions:
@@ -229,7 +233,7 @@ class PairwiseSolve:
                 kernel = None  # two kernels at once would double the memory
                 kernel = self._make_kernel(precision)
             leave = _leave_when(settled=is_sparse, stalled=precision is not precisions[-1])
-            reached = self._iterate(kernel, h, leave, noisy=precision.kernel != torch.float64)
+            reached = self._iterate(kernel, h, leave, noise=self._noise(precision))
             if self._is_done(reached):
                 break
             if is_sparse:
@@ -238,9 +242,9 @@ class PairwiseSolve:
             h = reached.h
         return reached
 
-    def _iterate(self, kernel, h: Tensor, leave=None, *, noisy: bool = False) -> Iterate:
+    def _iterate(self, kernel, h: Tensor, leave=None, *, noise: float = 0.0) -> Iterate:
         settings = self._settings
-        tol = max(0.5 * settings.tol, settings.tol - _FLOAT32_NOISE) if noisy else settings.tol
+        tol = max(0.5 * settings.tol, settings.tol - noise)
         return iterate(
             kernel,
             h,
@@ -266,10 +270,20 @@ class PairwiseSolve:
         double = Precision(torch.float64, torch.float64)
         if n * m <= _SMALL or len(self._b) > 1 or settings.tol < _MIXED_TOL:
             return [double]
-        rounding = torch.finfo(torch.float32).eps * self._costs.magnitude() / settings.epsilon
-        if settings.tol >= _FLOAT32_TOL and rounding <= 0.1 * settings.tol:
-            return [Precision(torch.float32, torch.float32), double]
+        single = Precision(torch.float32, torch.float32)
+        if settings.tol >= _FLOAT32_TOL and self._noise(single) <= 0.2 * settings.tol:
+            return [single, double]
         return [Precision(torch.float32, torch.float64), double]
+
+    def _noise(self, precision: Precision) -> float:
+        """What rounding may hide of the marginal error."""
+        if precision.kernel == torch.float64:
+            return 0.0
+        if precision.exponent == torch.float64:
+            return _FLOAT32_NOISE
+        # Rounding of the cost and the potentials, both of the cost's size, in units of epsilon.
+        unit_roundoff = 0.5 * torch.finfo(torch.float32).eps
+        return _FLOAT32_NOISE + 2.0 * unit_roundoff * self._costs.scale() / self._settings.epsilon
 
     def _make_kernel(self, precision: Precision):
         n, m = self._costs.shape

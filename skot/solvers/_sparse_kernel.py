@@ -60,7 +60,7 @@ class SparseKernel(PairwiseKernel):
     """
 
     #: The set of entries is chosen anew when a potential moved by this much.
-    _LIMIT = 4.0
+    _LIMIT = 14.0
 
     def __init__(self, costs, a: Tensor, b: Tensor, threshold: float):
         super().__init__(costs, a, b)
