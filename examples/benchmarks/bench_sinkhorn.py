@@ -26,7 +26,7 @@ from _harness import (
 from _peers import candidates
 from render import render_all
 
-LIBRARIES = ("pot", "ott", "mdot", "skot")
+LIBRARIES = ("ott", "mdot", "pot", "skot")
 SIZES = (500, 2000, 10000)
 DIMENSIONS = (2, 16, 128)
 EPSILONS = (0.1, 0.01, 0.001)
@@ -34,6 +34,9 @@ TOLERANCES = (1e-3, 1e-6)
 
 # A stopping tolerance is tuned (at most this often) only while a call is this short.
 MAX_TUNING, TUNING_SECONDS = 2, 20.0
+
+# A peer that needs more than this times the best peer so far in a cell cannot change the ratio.
+PATIENCE, PATIENCE_SECONDS = 5.0, 2.0
 
 # A variant slower than this times the best one of its library is not tried at the next size.
 RACE = 1.5
@@ -130,14 +133,29 @@ class Race:
         reached = [a for a in self.attempts if a["status"] == "ok"]
         if reached:
             return {**min(reached, key=lambda a: a["seconds"]), "attempts": self.attempts}
+        slower = [a["seconds"] for a in self.attempts if a["status"] == "slower"]
+        if slower:
+            # Some variant was stopped early, so 120 s is not known to be its time.
+            return {"status": "slower", "seconds": min(slower), "attempts": self.attempts}
         measured = {a["status"] for a in self.attempts} & {"cut", "missed"}
         status = "cut" if "cut" in measured else "missed" if measured else "cut (implied)"
         return {"status": status, "seconds": CUT_SECONDS, "attempts": self.attempts}
 
     def limit(self) -> float:
-        """Return the time after which a variant cannot come near the best of its library."""
+        """Return the time after which a variant can change neither its library's nor the ratio."""
+        limits = [CUT_SECONDS]
         reached = [a["seconds"] for a in self.attempts if a["status"] == "ok"]
-        return min(CUT_SECONDS, RACE * min(reached) + 0.3) if reached else CUT_SECONDS
+        if reached:
+            limits.append(RACE * min(reached) + 0.3)
+        cell = self.store.cells.get(self.problem.key, {})
+        others = [
+            cell[peer]["seconds"]
+            for peer in LIBRARIES[:-1]
+            if peer != self.library and cell.get(peer, {}).get("status") == "ok"
+        ]
+        if others and self.library != "skot":
+            limits.append(PATIENCE * min(others) + PATIENCE_SECONDS)
+        return min(limits)
 
     def tune(self, variant: dict) -> None:
         """Measure a variant, and aim its stopping test at the tolerance while that is cheap."""

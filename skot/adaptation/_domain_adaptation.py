@@ -13,20 +13,26 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import estimator_has, route, take_rows
+from skot.adaptation._responses import ResponsesMixin
 from skot.base import ComponentParamsMixin, check_component
 from skot.metrics._masking import mask_labels
 from skot.transport import SinkhornTransport
 from skot.utils._labels import as_label_array
 from skot.utils._sklearn import HasMethods, StrOptions, fit_context
 from skot.utils.tensors import to_numpy
-from skot.utils.validation import DomainSplit, check_points, known_labels, split_domains
+from skot.utils.validation import (
+    check_points,
+    check_sample_domain,
+    known_labels,
+    split_domains,
+)
 
 __all__ = ["DomainAdaptation"]
 
 _RESPONSES = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score")
 
 
-class DomainAdaptation(ComponentParamsMixin, MetaEstimatorMixin, BaseEstimator):
+class DomainAdaptation(ComponentParamsMixin, ResponsesMixin, MetaEstimatorMixin, BaseEstimator):
     """Train an estimator for a target sample with the labels of a source sample.
 
     The source rows, which have labels, are moved onto the target by a transport, and the
@@ -158,14 +164,17 @@ class DomainAdaptation(ComponentParamsMixin, MetaEstimatorMixin, BaseEstimator):
         if sample_domain is None:
             return self._fit_without_target(X, y, routed["estimator"]["fit"])
         y = _one_label_per_row(self, y)
-        split = split_domains(self, X, y, sample_domain)
-        rows = self._training_rows(split)
-        transport, moved = self._fit_transport(X, y, split, rows, routed["transport"])
+        split_domains(self, X, y, sample_domain)  # validates; the rows stay together
+        is_source = check_sample_domain(sample_domain, len(y))
+        rows = is_source
+        if self.use_target_labels:
+            rows = is_source | known_labels(y, y[is_source])
+        transport, moved = self._fit_transport(X, y, is_source, rows, routed["transport"])
         self.estimator_ = clone(self.estimator).fit(
             moved[rows], y[rows], **take_rows(routed["estimator"]["fit"], rows)
         )
         self.transport_ = transport
-        self._minus_one_is_label = _has_minus_one(split.y_source)
+        self._minus_one_is_label = _has_minus_one(y[is_source])
         return self
 
     def _fit_without_target(self, X: Any, y: Any, params: dict) -> Self:
@@ -183,97 +192,22 @@ class DomainAdaptation(ComponentParamsMixin, MetaEstimatorMixin, BaseEstimator):
         self._minus_one_is_label = _has_minus_one(y)
         return self
 
-    def _training_rows(self, split: DomainSplit) -> np.ndarray:
-        """Tell which rows have a label that may be used."""
-        rows = split.source_mask.copy()
-        if self.use_target_labels:
-            rows[~split.source_mask] = split.target_known
-        return rows
-
     def _fit_transport(
-        self, X: Any, y: np.ndarray, split: DomainSplit, rows: np.ndarray, routed: Any
+        self, X: Any, y: np.ndarray, is_source: np.ndarray, rows: np.ndarray, routed: Any
     ) -> tuple[Any, np.ndarray]:
+        """Return the fitted transport and all rows, one side of them moved.
+
+        `rows` are those whose label may be used.
+        """
         transport = check_component(
             self.transport, default=SinkhornTransport, kind="fit_transform", name="transport"
         )
-        moves = split.source_mask if self.direction == "source_to_target" else ~split.source_mask
+        moves = is_source if self.direction == "source_to_target" else ~is_source
         # A row that moves needs a label, or the transport would take the mark for one.
         labels = mask_labels(y, rows) if rows[moves].all() else None
         metadata = {**routed["fit_transform"], "sample_domain": np.where(moves, 1, -1)}
         moved = transport.fit_transform(check_points(X), labels, **metadata)
         return transport, to_numpy(moved)
-
-    @available_if(estimator_has("predict"))
-    def predict(self, X: Any, **params: Any) -> np.ndarray:
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_rows, n_features)
-            Rows of the target.
-        **params : dict
-            Metadata for the estimator.
-
-        Returns
-        -------
-        y : ndarray of shape (n_rows,)
-            Predictions of the estimator.
-        """
-        return self._respond("predict", X, params)
-
-    @available_if(estimator_has("predict_proba"))
-    def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
-        """Predict the probability of each class for target rows.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_rows, n_features)
-            Rows of the target.
-        **params : dict
-            Metadata for the estimator.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_rows, n_classes)
-            In the order of `classes_`.
-        """
-        return self._respond("predict_proba", X, params)
-
-    @available_if(estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
-        """Predict the logarithm of the probability of each class for target rows.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_rows, n_features)
-            Rows of the target.
-        **params : dict
-            Metadata for the estimator.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_rows, n_classes)
-            In the order of `classes_`.
-        """
-        return self._respond("predict_log_proba", X, params)
-
-    @available_if(estimator_has("decision_function"))
-    def decision_function(self, X: Any, **params: Any) -> np.ndarray:
-        """Decision function of the estimator for target rows.
-
-        Parameters
-        ----------
-        X : array-like or tensor of shape (n_rows, n_features)
-            Rows of the target.
-        **params : dict
-            Metadata for the estimator.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_rows,) or (n_rows, n_classes)
-            As the estimator gives it.
-        """
-        return self._respond("decision_function", X, params)
 
     def _respond(self, method: str, X: Any, params: dict) -> np.ndarray:
         check_is_fitted(self, "estimator_")
@@ -317,23 +251,19 @@ class DomainAdaptation(ComponentParamsMixin, MetaEstimatorMixin, BaseEstimator):
             {**params, "sample_weight": sample_weight, "sample_domain": sample_domain},
         )
         y = _one_label_per_row(self, y)
-        if sample_domain is None:
-            sample_domain = np.full(len(y), -1)
-        split = split_domains(self, X, y, sample_domain, reset=False)
-        rows = ~split.source_mask
-        known = known_labels(split.y_target, [-1] if self._minus_one_is_label else None)
-        if not known.any():
+        X = split_domains(self, X, y, reset=False).X_source
+        rows = known_labels(y, [-1] if self._minus_one_is_label else None)
+        if sample_domain is not None:
+            rows &= ~check_sample_domain(sample_domain, len(y))
+        if not rows.any():
             raise ValueError(
                 "score needs target rows with a known label, and there are none. To choose a "
                 "model without labels of the target, pass one of the scorers of skot.metrics as "
                 "scoring=: CircularValidationScorer(), PredictionEntropyScorer() or "
                 "TransportDivergenceScorer()."
             )
-        rows[rows] = known
-        X_known = self._to_estimator_side(split.X_target[known])
-        return self.estimator_.score(
-            X_known, y[rows], **take_rows(routed["estimator"]["score"], rows)
-        )
+        params = take_rows(routed["estimator"]["score"], rows)
+        return self.estimator_.score(self._to_estimator_side(X[rows]), y[rows], **params)
 
     def _to_estimator_side(self, X: Any) -> np.ndarray:
         """Bring validated target rows to where the estimator was trained."""

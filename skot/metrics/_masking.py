@@ -18,11 +18,8 @@ def mask_labels(y: np.ndarray, known: np.ndarray) -> np.ndarray:
     >>> mask_labels(np.array(["cat", "dog"]), np.array([True, False]))
     array(['cat', None], dtype=object)
     """
-    if y.dtype.kind in "iub" and not (y[known].astype(np.int64) == -1).any():
-        masked, mark = y.astype(np.int64), -1
-    elif y.dtype.kind in "iubf":
-        masked, mark = y.astype(np.float64), np.nan
-    else:
-        masked, mark = y.astype(object), None
-    masked[~known] = mark
-    return masked
+    if y.dtype.kind in "iub":
+        integers = y.astype(np.int64)
+        if not (integers[known] == -1).any():
+            return np.where(known, integers, -1)
+    return np.where(known, y, np.nan if y.dtype.kind in "iubf" else None)

@@ -120,3 +120,30 @@ def bures_squared_distance(source: Tensor, target: Tensor) -> Tensor:
     root = symmetric_power(source, 0.5)
     cross = torch.linalg.eigvalsh(root @ target @ root).clamp_min(0.0).sqrt().sum()
     return (torch.trace(source) + torch.trace(target) - 2.0 * cross).clamp_min(0.0)
+
+
+def gaussian_potential(y: Tensor, source: Tensor, target: Tensor, epsilon: float) -> Tensor:
+    r"""Target potential of the entropic problem between two centred Gaussians.
+
+    .. math:: g(y) = y^\top (I - K) y
+
+    where K is the entropic map from target to source: the gradient of g is :math:`2 (y - K y)`,
+    twice the mean displacement of the mass that arrives at y.
+
+    Parameters
+    ----------
+    y : Tensor of shape (m, d)
+        Centred target points.
+    source : Tensor of shape (d, d)
+        Covariance of the source.
+    target : Tensor of shape (d, d)
+        Covariance of the target.
+    epsilon : float
+        Entropic regularisation.
+
+    Returns
+    -------
+    potential : Tensor of shape (m,)
+        Up to a constant.
+    """
+    return (y * (y - y @ gaussian_map(target, source, epsilon))).sum(1)

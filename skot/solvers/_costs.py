@@ -9,12 +9,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost
+from skot.costs import Cost, GridCost, SquaredEuclidean
+from skot.numerics.linalg import gaussian_potential, weighted_covariance
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
 
 #: Points of each side in the estimate of the cost's scale, which only starts the annealing.
 _SCALE_POINTS = 128
+#: The Gaussian guess takes eigendecompositions, about this many operations times d^3, for a few
+#: passes of n m operations each.
+_EIGENVALUE_WORK = 20
 
 
 class PointCosts:
@@ -105,6 +109,28 @@ class PointCosts:
             class_cost = class_cost[0][rows], class_cost[1][:, columns]
         return PointCosts(self._cost, self.x[rows], self.y[columns], class_cost)
 
+    def guess(self, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
+        """Guess the target potential: that of the Gaussian problem where it is cheap, else zero.
+
+        Parameters
+        ----------
+        a, b : Tensor of shape (n_problems, n), (n_problems, m)
+            Weights.
+        epsilon : float
+            Regularisation.
+
+        Returns
+        -------
+        g : Tensor of shape (n_problems, m)
+            In the units of the costs.
+        """
+        n, m = self.shape
+        is_cheap = _EIGENVALUE_WORK * self.x.shape[1] ** 3 <= n * m
+        if not (isinstance(self._cost, SquaredEuclidean) and is_cheap and len(a) == 1):
+            return torch.zeros_like(b)
+        covariances = weighted_covariance(self.x, a[0]), weighted_covariance(self.y, b[0])
+        return gaussian_potential(self.y, *covariances, epsilon)[None]
+
     def scale(self) -> float:
         """Mean cost; for a cost that is no inner product, over a few points of each side."""
         if self._factors is None:
@@ -146,6 +172,10 @@ class MatrixCosts:
     ) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""
         return lambda rows, out=None: _write((h - self._matrix[rows] / epsilon).to(dtype), out)
+
+    def guess(self, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
+        """Nothing is known: zero."""
+        return torch.zeros_like(b)
 
     def select(self, rows: Tensor, columns: Tensor) -> "MatrixCosts":
         """See :meth:`PointCosts.select`."""

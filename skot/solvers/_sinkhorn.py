@@ -138,7 +138,8 @@ def sinkhorn(
         Ground cost; ``None`` means ``"sqeuclidean"``.
     initializer : Initializer or Tensor of shape (m,), default=None
         Initial target potential, or the component that computes one; the iteration then starts at
-        `epsilon` itself. ``None`` starts from zero at a larger regularisation.
+        `epsilon` itself. ``None`` starts at a larger regularisation, from the Gaussian closed form
+        where it applies and is cheap.
     max_iter : int, default=2000
         Passes over the kernel.
     tol : float, default=1e-4

@@ -6,6 +6,7 @@ of :mod:`skot.solvers._iteration`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ def check_integer(name: str, value, lowest: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {lowest}. Got {value!r}.")
 
 
-def anneal(kernel, b: Tensor, scale: float, settings: Settings, progress: Progress) -> Tensor:
+def anneal(kernel, b: Tensor, scale: float, guess, settings: Settings, progress: Progress):
     """Come from larger regularisations to an initial potential for the final one.
 
     Parameters
@@ -151,6 +152,8 @@ def anneal(kernel, b: Tensor, scale: float, settings: Settings, progress: Progre
         Target weights.
     scale : float
         Typical cost.
+    guess : callable
+        From a regularisation to the potential to start from.
     settings : Settings
         How to solve.
     progress : Progress
@@ -159,7 +162,7 @@ def anneal(kernel, b: Tensor, scale: float, settings: Settings, progress: Progre
     Returns
     -------
     g : Tensor of shape (n_problems, m)
-        Target potential; zero when there is nothing to come from.
+        Target potential.
     """
     epsilons = [settings.epsilon]
     if settings.annealing:
@@ -167,7 +170,7 @@ def anneal(kernel, b: Tensor, scale: float, settings: Settings, progress: Progre
     # Half of the passes at most, so that the final epsilon always gets its share.
     max_passes = progress.max_iter // (2 * len(epsilons))
     found: list[Tensor] = []
-    start = torch.zeros_like(b)
+    start = guess(epsilons[0] if max_passes else settings.epsilon)
     for epsilon, following in zip(epsilons[:-1], epsilons[1:], strict=True):
         if max_passes == 0 or progress.stopped:
             break
@@ -224,7 +227,8 @@ class PairwiseSolve:
         if g is None:
             # Rounded exponents are good enough for the way.
             kernel.exponent_dtype = precisions[0].kernel
-            g = anneal(kernel, self._b, self._costs.scale(), settings, self._progress)
+            guess = partial(self._costs.guess, self._a, self._b)
+            g = anneal(kernel, self._b, self._costs.scale(), guess, settings, self._progress)
             kernel.exponent_dtype = precisions[0].exponent
         h = g / settings.epsilon
         is_sparse = self._is_sparse(h)
@@ -365,7 +369,8 @@ class GridSolve:
         """
         settings, progress = self._settings, self._progress
         if g is None:
-            g = anneal(self._kernel, self._b, self._scale, settings, progress)
+            zeros = torch.zeros_like(self._b)
+            g = anneal(self._kernel, self._b, self._scale, lambda _: zeros, settings, progress)
         return iterate(
             self._kernel,
             g / settings.epsilon,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skot.base import Component
 from skot.costs import SquaredEuclidean
-from skot.numerics.linalg import gaussian_map, weighted_covariance, weighted_mean
+from skot.numerics.linalg import gaussian_potential, weighted_covariance, weighted_mean
 
 
 class Initializer(Component, ABC):
@@ -38,8 +38,7 @@ class Initializer(Component, ABC):
 class ZerosInitializer(Initializer):
     """Start from zero potentials, at the requested regularisation.
 
-    Passing no initializer also starts from zero, but at a larger regularisation, which takes
-    fewer passes.
+    Passing no initializer starts at a larger regularisation instead, which takes fewer passes.
 
     Examples
     --------
@@ -86,8 +85,8 @@ class GaussianInitializer(Initializer):
         guesses = []
         for a, b in zip(problem.a.detach(), problem.b.detach(), strict=True):
             mean_a, mean_b = weighted_mean(x, a), weighted_mean(y, b)
-            linear = gaussian_map(weighted_covariance(y, b), weighted_covariance(x, a), epsilon)
             centred = y - mean_b
-            quadratic = (centred * (centred - centred @ linear)).sum(1)
+            covariances = weighted_covariance(x, a), weighted_covariance(y, b)
+            quadratic = gaussian_potential(centred, *covariances, epsilon)
             guesses.append(quadratic + 2.0 * centred @ (mean_b - mean_a))
         return torch.stack(guesses)
