@@ -100,6 +100,7 @@ def search(problem, callbacks=()):
         PARAM_GRID,
         cv=DomainKFold(3, shuffle=True, random_state=0),
         scoring=CircularValidationScorer(),
+        n_jobs=2,
     )
     grid.set_callbacks(*callbacks)
     with config_context(enable_metadata_routing=True):

@@ -53,7 +53,7 @@ def run_digits(output, callbacks):
     reference = _adaptation.source_accuracy(problem)
     accuracies = _adaptation.target_accuracies(problem)
     search = _adaptation.search(problem, callbacks)
-    accuracies["GridSearchCV"] = search.score(problem.X_test, problem.y_test)
+    accuracies["GridSearchCV"] = search.best_estimator_.score(problem.X_test, problem.y_test)
     print_accuracies(problem.name, reference, accuracies)
     picked = ", ".join(f"{name}={value:g}" for name, value in search.best_params_.items())
     print(f"\n  GridSearchCV picked {picked}, without any label of the target.")

@@ -22,4 +22,8 @@ def mask_labels(y: np.ndarray, known: np.ndarray) -> np.ndarray:
         integers = y.astype(np.int64)
         if not (integers[known] == -1).any():
             return np.where(known, integers, -1)
-    return np.where(known, y, np.nan if y.dtype.kind in "iubf" else None)
+    if y.dtype.kind in "iubf":
+        return np.where(known, y, np.nan)
+    masked = y.astype(object)
+    masked[~known] = None
+    return masked

@@ -88,6 +88,23 @@ class GridKernel:
         error = (torch.expm1(-residual).abs() * self._b).sum(1)
         return HalfSteps(residual, error, row_log, lost=False)
 
+    def scale(self) -> float:
+        """Mean cost between source and target, over all problems.
+
+        Returns
+        -------
+        scale : float
+            In the units of the cost.
+        """
+        a = self._a.mean(0).reshape(self._shape)
+        b = self._b.mean(0).reshape(self._shape)
+        total = 0.0
+        for axis, cost in enumerate(self._axis_costs):
+            others = [k for k in range(len(self._shape)) if k != axis]
+            along_a, along_b = (w.sum(others) if others else w for w in (a, b))
+            total += float(along_a @ cost @ along_b)
+        return total
+
     def select(self, kept: Tensor | None) -> None:
         """Choose the problems that are worked on.
 

@@ -1,7 +1,6 @@
 """The entropic plan, known by its potentials and formed only where it is asked for."""
 
 from collections.abc import Iterator
-from collections.abc import Iterator
 from functools import cached_property
 
 import torch

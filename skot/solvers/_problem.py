@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, PrecomputedCost
+from skot.costs import Cost, GridCost
 from skot.measures import normalize_weights
 from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
 from skot.solvers._envelope import MatrixPlanCost, PlanCost

@@ -16,11 +16,10 @@ from skot.solvers._iteration import Iterate, Progress
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import (
-    GridSolve,
-    PairwiseSolve,
     Settings,
     check_integer,
     solve_batch,
+    solve_grid,
     solve_supported,
 )
 from skot.solvers.initializers import Initializer
@@ -244,7 +243,7 @@ def _solve(problem: Problem, g: Tensor | None, settings: Settings, progress: Pro
     settings = settings.in_units_of(problem.unit)
     a, b = problem.a.detach(), problem.b.detach()
     if isinstance(problem.cost, GridCost):
-        return GridSolve(problem.cost, a, b, settings, progress).run(g)
+        return solve_grid(problem.cost, a, b, g, settings, progress)
     if len(a) > 1:
         return solve_batch(problem.costs, a, b, g, settings, progress)
     return solve_supported(problem.costs, a, b, g, settings, progress)

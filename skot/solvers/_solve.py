@@ -4,7 +4,7 @@ Every choice here is about speed. What is solved, and when it counts as solved, 
 of :mod:`skot.solvers._iteration`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
@@ -14,6 +14,7 @@ import torch
 from sklearn import get_config
 from torch import Tensor
 
+from skot.numerics.tiles import row_tiles
 from skot.solvers._costs import column_logsumexp, row_logsumexp
 from skot.solvers._grid_kernel import GridKernel
 from skot.solvers._iteration import (
@@ -41,6 +42,8 @@ _SPARSE_TOL = 1e-4
 #: Largest cost, in units of epsilon, for which one kernel serves problems with different
 #: potentials.
 _BATCH_RANGE = 250.0
+#: Weights of the grid problems that are solved together.
+_BATCH_ENTRIES = 2**16
 #: Logarithm of no mass at all: finite, so that differences with it stay numbers.
 _NOTHING = -1e300
 #: Share of entries up to which sparse products are faster than dense ones.
@@ -334,8 +337,8 @@ class PairwiseSolve:
             threshold *= 0.1
 
 
-class GridSolve:
-    """One solve on a regular grid.
+def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
+    """Solve problems on one regular grid, a few at a time so that they stay in cache.
 
     Parameters
     ----------
@@ -343,43 +346,31 @@ class GridSolve:
         The grid.
     a, b : Tensor of shape (n_problems, n)
         Weights in float64; zeros are allowed.
+    g : Tensor of shape (n_problems, n) or None
+        Initial target potentials; given them, the iteration starts at the final epsilon.
     settings : Settings
         How to solve.
     progress : Progress
         Counts passes.
+
+    Returns
+    -------
+    iterate : Iterate
+        At the final epsilon.
     """
 
-    def __init__(self, cost, a: Tensor, b: Tensor, settings: Settings, progress: Progress):
-        self._kernel = GridKernel(cost, a, b)
-        self._scale = sum(float(axis.mean()) for axis in cost.axis_costs())
-        self._b, self._settings, self._progress = b, settings, progress
-
-    def run(self, g: Tensor | None) -> Iterate:
-        """Solve.
-
-        Parameters
-        ----------
-        g : Tensor of shape (n_problems, n) or None
-            Initial target potential; given one, the iteration starts at the final epsilon.
-
-        Returns
-        -------
-        iterate : Iterate
-            At the final epsilon.
-        """
-        settings, progress = self._settings, self._progress
+    def solve(problems: slice, own: Progress) -> Iterate:
+        kernel, b_own = GridKernel(cost, a[problems], b[problems]), b[problems]
         if g is None:
-            zeros = torch.zeros_like(self._b)
-            g = anneal(self._kernel, self._b, self._scale, lambda _: zeros, settings, progress)
-        return iterate(
-            self._kernel,
-            g / settings.epsilon,
-            self._b,
-            settings.epsilon,
-            settings.tol,
-            progress,
-            memory=settings.memory,
-        )
+            zeros = torch.zeros_like(b_own)
+            start = anneal(kernel, b_own, kernel.scale(), lambda _: zeros, settings, own)
+        else:
+            start = g[problems]
+        h = start / settings.epsilon
+        epsilon, tol = settings.epsilon, settings.tol
+        return iterate(kernel, h, b_own, epsilon, tol, own, memory=settings.memory)
+
+    return _in_turn(row_tiles(*b.shape, _BATCH_ENTRIES), solve, progress)
 
 
 def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
@@ -405,14 +396,23 @@ def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Setting
     """
     if costs.magnitude() / settings.epsilon <= _BATCH_RANGE:
         return PairwiseSolve(costs, a, b, settings, progress).run(g)
-    singles = []
-    for i in range(len(a)):
+
+    def solve(problem: slice, own: Progress) -> Iterate:
+        start = None if g is None else g[problem]
+        return solve_supported(costs, a[problem], b[problem], start, settings, own)
+
+    return _in_turn(row_tiles(len(b), 1, 1), solve, progress)
+
+
+def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
+    """Solve parts of a batch one after the other."""
+    solved = []
+    for part in parts:
         own = Progress(progress.max_iter, progress.on_iteration)
-        start = None if g is None else g[i : i + 1]
-        singles.append(solve_supported(costs, a[i : i + 1], b[i : i + 1], start, settings, own))
+        solved.append(solve(part, own))
         progress.merge(own)
-    parts = zip(*((s.h, s.row_log, s.error) for s in singles), strict=True)
-    return Iterate(*(torch.cat(part) for part in parts))
+    fields = zip(*((s.h, s.row_log, s.error) for s in solved), strict=True)
+    return Iterate(*(torch.cat(field) for field in fields))
 
 
 def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
