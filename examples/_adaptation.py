@@ -46,7 +46,7 @@ def shifted_digits_problem():
     )
 
 
-def mnist_usps_problems(n_samples=2000):
+def mnist_usps_problems(n_samples=1000):
     """Make the two problems from MNIST and USPS, on the grid of the smaller images."""
     rng = np.random.default_rng(0)
     parts = {}
@@ -108,31 +108,47 @@ def search(problem, callbacks=()):
 
 
 def draw(problem, accuracies, reference, path):
-    """Save a picture: images before and after the transport, and the accuracies."""
-    transport = SinkhornTransport().fit(problem.X_source, problem.X_target)
-    first = [int((problem.y_source == digit).argmax()) for digit in range(10)]
-    figure = plt.figure(figsize=(11, 3.4), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1])
-    rows = {
-        "source": problem.X_source[first],
-        "transported": transport.transform(problem.X_source[first]),
-        "target": problem.X_test[[int((problem.y_test == digit).argmax()) for digit in range(10)]],
-    }
-    side = round(problem.X_source.shape[1] ** 0.5)
-    axes = left.subplots(3, 10)
-    for images_axes, (title, images) in zip(axes, rows.items(), strict=True):
-        for ax, image in zip(images_axes, images, strict=True):
-            ax.imshow(image.reshape(side, side), cmap="gray", vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-        images_axes[0].set_ylabel(title, rotation=0, ha="right", va="center")
-    ax = right.subplots()
-    colors = ["#9A9A9A"] + ["#009E73"] * (len(accuracies) - 1)
-    bars = ax.barh(list(accuracies), list(accuracies.values()), color=colors)
-    ax.bar_label(bars, fmt="%.2f", padding=4)
-    ax.axvline(reference, color="#0072B2", linestyle="--", linewidth=1.2)
-    ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set(xlim=(0, 1.1), xlabel="accuracy", title=problem.name)
+    """Save a picture: images before and after the transport, and the accuracies under them."""
+    figure = plt.figure(figsize=(8.0, 5.4), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.05, 1.0])
+    draw_images(problem, top)
+    draw_accuracies(accuracies, reference, bottom.subplots())
+    figure.suptitle(problem.name)
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return path
+
+
+def draw_images(problem, figure):
+    """Draw an image of each class: from the source, transported, and one from the target."""
+    transport = SinkhornTransport().fit(problem.X_source, problem.X_target)
+    source = problem.X_source[[(problem.y_source == digit).argmax() for digit in range(10)]]
+    target = problem.X_test[[(problem.y_test == digit).argmax() for digit in range(10)]]
+    rows = {"source": source, "transported": transport.transform(source), "target": target}
+    side = round(source.shape[1] ** 0.5)
+    axes = figure.subplots(3, 10)
+    for row, (title, images) in zip(axes, rows.items(), strict=True):
+        for ax, image in zip(row, images, strict=True):
+            ax.imshow(image.reshape(side, side), cmap="gray", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center")
+
+
+def draw_accuracies(accuracies, reference, ax):
+    """Draw the accuracies as bars, and the one on the source as a line to reach."""
+    colors = ["#9A9A9A"] + ["#009E73"] * (len(accuracies) - 1)
+    bars = ax.barh(list(accuracies), list(accuracies.values()), color=colors)
+    ax.bar_label(bars, fmt="%.2f", padding=-34, color="white", weight="bold")
+    ax.axvline(reference, color="#0072B2", linestyle="--", linewidth=1.5)
+    ax.annotate(
+        f"on the source {reference:.2f}",
+        (reference, -0.55),
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color="#0072B2",
+    )
+    ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set(xlim=(0, 1), xlabel="accuracy on new images of the target")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -52,63 +52,6 @@ PACKAGES = {
     "jax": "jax",
     "mdot-tnt": "mdot-tnt",
 }
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Two seeded clouds with uniform weights and a relative regularisation."""
-
-    n: int
-    d: int
-    epsilon: float
-    tol: float
-    seed: int = 0
-
-    @property
-    def key(self) -> str:
-        """Name of the cell in the store."""
-        return f"n={self.n} d={self.d} epsilon={self.epsilon:g} tol={self.tol:g}"
-
-    def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return a standard normal source and a shifted four-component mixture."""
-        rng = np.random.default_rng([self.seed, self.n, self.d])
-        x = rng.standard_normal((self.n, self.d))
-        centres = 0.5 + 0.7 * rng.standard_normal((4, self.d))
-        y = 0.8 * rng.standard_normal((self.n, self.d)) + centres[rng.integers(4, size=self.n)]
-        return x, y
-
-    def absolute_epsilon(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Return epsilon times the mean of the squared Euclidean cost."""
-        mean_cost = (x**2).sum(1).mean() + (y**2).sum(1).mean() - 2 * x.mean(0) @ y.mean(0)
-        return float(self.epsilon * mean_cost)
-
-
-def marginal_errors(log_u, log_v, x, y, epsilon, tile=256) -> tuple[float, float]:
-    r"""Return the L1 errors of the row and the column marginal of a plan, in float64.
-
-    The plan is :math:`P_{ij} = \exp(\log u_i + \log v_j - |x_i - y_j|^2 / \epsilon)` and both
-    targets are uniform. Potentials which are not finite have infinite errors.
-    """
-    log_u, log_v, x, y = (
-        torch.from_numpy(np.asarray(v, dtype=np.float64)) for v in (log_u, log_v, x, y)
-    )
-    if not bool(torch.isfinite(log_u).all() and torch.isfinite(log_v).all()):
-        return float("inf"), float("inf")
-    log_rows = log_u - (x * x).sum(1) / epsilon
-    log_columns = log_v - (y * y).sum(1) / epsilon
-    column_sums = torch.zeros(len(y), dtype=torch.float64)
-    row_sums = []
-    for start in range(0, len(x), tile):
-        rows = slice(start, start + tile)
-        exponent = (2.0 / epsilon) * (x[rows] @ y.T) + log_rows[rows, None] + log_columns
-        # Subnormal results would be a hundred times slower; this far down they change nothing.
-        plan = exponent.clamp_(min=-700.0).exp_()
-        row_sums.append(plan.sum(1))
-        column_sums += plan.sum(0)
-    row_residual = torch.cat(row_sums) - 1.0 / len(x)
-    column_residual = column_sums - 1.0 / len(y)
-    row, column = float(row_residual.abs().sum()), float(column_residual.abs().sum())
-    return row, column
 
 
 class WorkerCut(Exception):
@@ -178,12 +121,12 @@ class Worker:
             raise WorkerFailed(message["text"])
         return message
 
-    def call(self, problem: Problem, settings: dict, limit: float = CUT_SECONDS) -> dict:
+    def call(self, problem, settings: dict, limit: float = CUT_SECONDS) -> dict:
         """Time one library on one problem and recompute its errors.
 
         Parameters
         ----------
-        problem : Problem
+        problem : Problem or GridProblem
             What to solve.
         settings : dict
             Passed to the adapter of the library.
@@ -194,7 +137,8 @@ class Worker:
         -------
         dict
             ``seconds`` (processor time, best of the repeats), ``wall``, ``error`` (the larger of
-            the two marginal errors, None when it is not finite), ``info``.
+            the two marginal errors, None when it is not finite), ``peak`` (memory of the first
+            call over what was held before it, in MB), ``info``.
 
         Raises
         ------
@@ -206,17 +150,22 @@ class Worker:
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "potentials.npz")
             request = {"problem": asdict(problem), "settings": settings, "path": path}
+            request["kind"] = type(problem).__name__
             self._process.stdin.write((json.dumps(request) + "\n").encode())
             self._read(PREPARE_SECONDS)  # "ready": imported, warmed up, compiled
             self._read(limit)  # "timed": the first call is over
             done = self._read(PREPARE_SECONDS)
             with np.load(path) as stored:
                 log_u, log_v = stored["log_u"], stored["log_v"]
-        x, y = problem.points()
-        error = max(marginal_errors(log_u, log_v, x, y, problem.absolute_epsilon(x, y)))
-        error = error if np.isfinite(error) else None
+        error = max(problem.marginal_errors(log_u, log_v))
         best = min(done["times"])
-        return {"seconds": best[0], "wall": best[1], "error": error, "info": done["info"]}
+        return {
+            "seconds": best[0],
+            "wall": best[1],
+            "error": error if np.isfinite(error) else None,
+            "peak": done["peak"],
+            "info": done["info"],
+        }
 
 
 class Store:

@@ -1,15 +1,18 @@
 """A worker of the harness: reads requests from stdin, times one library, writes messages."""
 
+import ctypes
 import gc
 import json
 import sys
 import time
 import traceback
 import warnings
+from pathlib import Path
 
 import numpy as np
-from _harness import Problem
+from _grid_peers import GRID_ADAPTERS
 from _peers import ADAPTERS
+from _problems import PROBLEMS
 
 # Short calls are repeated and the best is kept; long ones are measured once.
 REPEATS = ((0.1, 9), (1.0, 4), (4.0, 1))
@@ -25,7 +28,7 @@ def main(library: str) -> None:
         messages.flush()
 
     warnings.simplefilter("ignore")
-    adapter = ADAPTERS[library]
+    adapter = {**ADAPTERS, **GRID_ADAPTERS}[library]
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -37,12 +40,12 @@ def main(library: str) -> None:
 
 def serve(adapter, request: dict, emit) -> None:
     """Prepare, time, and store the potentials of one call."""
-    problem = Problem(**request["problem"])
-    x, y = problem.points()
-    run = adapter(x, y, problem.absolute_epsilon(x, y), problem.tol, **request["settings"])
+    problem = PROBLEMS[request["kind"]](**request["problem"])
+    run = adapter(*problem.arguments(), **request["settings"])
     emit("ready")
+    held = reset_peak()
     clock, read = timed(run)
-    clocks = [clock]
+    clocks, peak = [clock], (status("VmHWM") - held) / 1e6
     emit("timed")
     for _ in range(next((k for bound, k in REPEATS if clock[0] < bound), 0)):
         read = None  # one result at a time: some of them hold a plan
@@ -50,7 +53,7 @@ def serve(adapter, request: dict, emit) -> None:
         clocks.append(clock)
     log_u, log_v, info = read()
     np.savez(request["path"], log_u=log_u, log_v=log_v)
-    emit("done", times=clocks, info=info)
+    emit("done", times=clocks, peak=peak, info=info)
 
 
 def timed(run):
@@ -59,6 +62,22 @@ def timed(run):
     wall, cpu = time.perf_counter(), time.process_time()
     result = run()
     return (time.process_time() - cpu, time.perf_counter() - wall), result
+
+
+def reset_peak() -> float:
+    """Give freed memory back, forget the peak so far, return the resident bytes (Linux)."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
+
+
+def status(field: str) -> float:
+    """Return a field of the memory status of this process, in bytes (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return 1024.0 * float(line.split()[1])
+    raise RuntimeError(f"No {field} on this system.")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from skot.adaptation._metadata import estimator_has, route, take_rows
 from skot.adaptation._responses import ResponsesMixin
 from skot.base import ComponentParamsMixin, check_component
-from skot.metrics._masking import mask_labels
 from skot.transport import SinkhornTransport
-from skot.utils._labels import as_label_array
+from skot.utils._callbacks import CallbackSupportMixin, fit_part, with_callbacks
+from skot.utils._labels import as_label_array, mask_labels
 from skot.utils._sklearn import HasMethods, StrOptions, fit_context
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import (
@@ -32,7 +32,9 @@ __all__ = ["DomainAdaptation"]
 _RESPONSES = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score")
 
 
-class DomainAdaptation(ComponentParamsMixin, ResponsesMixin, MetaEstimatorMixin, BaseEstimator):
+class DomainAdaptation(
+    ComponentParamsMixin, ResponsesMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Train an estimator for a target sample with the labels of a source sample.
 
     The source rows, which have labels, are moved onto the target by a transport, and the
@@ -64,7 +66,7 @@ class DomainAdaptation(ComponentParamsMixin, ResponsesMixin, MetaEstimatorMixin,
         Of a classifier.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features seen in `fit`, if all are strings.
 
     See Also
@@ -135,6 +137,7 @@ class DomainAdaptation(ComponentParamsMixin, ResponsesMixin, MetaEstimatorMixin,
         self.use_target_labels = use_target_labels
 
     @fit_context(prefer_skip_nested_validation=False)
+    @with_callbacks
     def fit(self, X: Any, y: Any, *, sample_domain: Any = None, **params: Any) -> Self:
         """Fit the transport, move rows, and fit the estimator.
 
@@ -183,7 +186,7 @@ class DomainAdaptation(ComponentParamsMixin, ResponsesMixin, MetaEstimatorMixin,
             "on (X, y) as they are. Pass sample_domain=...; inside a meta-estimator, call "
             "sklearn.set_config(enable_metadata_routing=True) first.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
         X = split_domains(self, X).X_source
         y = _one_label_per_row(self, y)
@@ -206,7 +209,8 @@ class DomainAdaptation(ComponentParamsMixin, ResponsesMixin, MetaEstimatorMixin,
         # A row that moves needs a label, or the transport would take the mark for one.
         labels = mask_labels(y, rows) if rows[moves].all() else None
         metadata = {**routed["fit_transform"], "sample_domain": np.where(moves, 1, -1)}
-        moved = transport.fit_transform(check_points(X), labels, **metadata)
+        with fit_part(self, transport, X, labels):
+            moved = transport.fit_transform(check_points(X), labels, **metadata)
         return transport, to_numpy(moved)
 
     def _respond(self, method: str, X: Any, params: dict) -> np.ndarray:

@@ -1,13 +1,14 @@
 """Ground costs between points: squared Euclidean, norms, cosine, sphere."""
 
 from numbers import Real
+from typing import ClassVar
 
 import torch
-from skot.utils._sklearn import Interval
 from torch import Tensor
 
 from skot.costs._base import Cost, FactorizedCost, StandardizedPair
 from skot.numerics.linalg import weighted_mean
+from skot.utils._sklearn import Interval
 
 
 def _largest_magnitude(*tensors: Tensor) -> float:
@@ -105,7 +106,7 @@ class PNorm(Cost):
 
     translation_invariant = True
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, list]] = {
         "p": [Interval(Real, 1, None, closed="left")],
         "power": [Interval(Real, 0, None, closed="neither")],
     }
@@ -154,7 +155,7 @@ class Euclidean(PNorm):
     tensor([[5.]])
     """
 
-    _parameter_constraints: dict = {}
+    _parameter_constraints: ClassVar[dict[str, list]] = {}
 
     p = 2.0
     power = 1.0
@@ -184,9 +185,7 @@ class Cosine(Cost):
         return 1.0 - _unit_rows(x) @ _unit_rows(y).T
 
     def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost:
-        return FactorizedCost(
-            _unit_rows(x), _unit_rows(y), x.new_ones(len(x)), y.new_zeros(len(y))
-        )
+        return FactorizedCost(_unit_rows(x), _unit_rows(y), x.new_ones(len(x)), y.new_zeros(len(y)))
 
 
 class SphereGeodesic(Cost):
@@ -218,7 +217,7 @@ class SphereGeodesic(Cost):
     tensor([[1.5708]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, list]] = {
         "power": [Interval(Real, 0, None, closed="neither")],
         "margin": [Interval(Real, 0, 1, closed="left")],
     }

@@ -1,13 +1,14 @@
 """Costs over fixed supports: a given matrix, and the separable cost of a regular grid."""
 
 from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from skot.utils._sklearn import Interval
 from torch import Tensor
 
 from skot.base import Component
+from skot.utils._sklearn import Interval
 
 
 class PrecomputedCost(Component):
@@ -32,9 +33,9 @@ class PrecomputedCost(Component):
             [0.0000, 0.5000]], dtype=torch.float64)
     """
 
-    _parameter_constraints: dict = {"matrix": ["array-like", torch.Tensor]}
+    _parameter_constraints: ClassVar[dict[str, list]] = {"matrix": ["array-like", torch.Tensor]}
 
-    def __init__(self, matrix):
+    def __init__(self, matrix: Any):
         self.matrix = matrix
 
 
@@ -70,7 +71,7 @@ class GridCost(Component):
             [2., 1., 1., 0.]], dtype=torch.float64)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, list]] = {
         "shape": [tuple, list],
         "power": [Interval(Real, 0, None, closed="neither")],
     }
@@ -98,7 +99,9 @@ class GridCost(Component):
         """Number of points of the grid."""
         return int(np.prod(self.shape))
 
-    def axis_costs(self, *, dtype=torch.float64, device=None) -> list[Tensor]:
+    def axis_costs(
+        self, *, dtype: torch.dtype = torch.float64, device: torch.device | None = None
+    ) -> list[Tensor]:
         """Cost between the coordinates of each axis.
 
         Parameters

@@ -7,9 +7,7 @@ from torch import Tensor
 REFERENCES = ("normal", "uniform")
 
 
-def reference_sample(
-    reference: str, n: int, n_features: int, generator: torch.Generator
-) -> Tensor:
+def reference_sample(reference: str, n: int, n_features: int, generator: torch.Generator) -> Tensor:
     """Draw a scrambled Sobol sample of a reference distribution.
 
     Parameters

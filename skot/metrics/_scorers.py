@@ -9,9 +9,8 @@ from sklearn.base import clone, is_regressor
 from sklearn.metrics import accuracy_score, check_scoring, r2_score
 from sklearn.pipeline import Pipeline
 
-from skot.metrics._masking import mask_labels
 from skot.metrics._scorer_base import DomainScorer
-from skot.utils._labels import as_label_array
+from skot.utils._labels import as_label_array, mask_labels
 from skot.utils.validation import known_labels
 
 __all__ = [

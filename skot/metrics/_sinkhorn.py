@@ -1,5 +1,7 @@
 """Debiased entropic transport cost between two samples."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,13 +14,13 @@ _DEFAULT_SHARE = 0.05
 
 
 def sinkhorn_divergence(
-    X,
-    Y,
+    X: Any,
+    Y: Any,
     *,
     epsilon: float | None = None,
-    cost=None,
-    a=None,
-    b=None,
+    cost: Any = None,
+    a: Any = None,
+    b: Any = None,
     max_iter: int = 2000,
     tol: float = 1e-4,
 ) -> "float | Tensor":

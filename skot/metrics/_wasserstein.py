@@ -59,15 +59,15 @@ def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any 
         W_p(X, Y) = \Bigl(\min_{P \geq 0} \sum_{ij} P_{ij} \lVert x_i - y_j \rVert_2^p
         \;\text{ with }\; P 1 = a,\; P^\top 1 = b \Bigr)^{1/p}.
 
-    =================================  ====================================  ==================
-    case                               method                                memory, time
-    =================================  ====================================  ==================
-    one feature                        quantile functions                    linear, a sort
-    ``n == m`` and equal weights       assignment of Crouse [2]_             ``8 n m`` bytes, 2 s
-                                                                             for 2000 rows
-    else                               linear program, dual simplex (HiGHS)  ``60 n m`` bytes, 5 s
-                                                                             for 300 rows
-    =================================  ====================================  ==================
+    ============================  ====================================  =====================
+    case                          method                                memory, time
+    ============================  ====================================  =====================
+    one feature                   quantile functions                    linear, two sorts
+    equal sizes, equal weights    assignment of Crouse [2]_             8 bytes per pair, 2 s
+                                                                        for 2000 rows
+    else                          linear program, dual simplex (HiGHS)  1 kB per pair, 1 to
+                                                                        5 s for 300 rows
+    ============================  ====================================  =====================
 
     References
     ----------

@@ -103,7 +103,7 @@ class AndersonAcceleration:
         diagonal = gram.diagonal(dim1=1, dim2=2)
         scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
         system = gram * scale[:, :, None] * scale[:, None, :]
-        system.diagonal(dim1=1, dim2=2).copy_(1.0 + self._RIDGE)
+        system.diagonal(dim1=1, dim2=2).fill_(1.0 + self._RIDGE)
         right = torch.bmm(differences, (residual * self._root)[:, :, None]) * scale[:, :, None]
         solution, _ = torch.linalg.solve_ex(system, right)
         coefficients = (solution * scale[:, :, None]).transpose(1, 2)

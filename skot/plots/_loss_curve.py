@@ -12,6 +12,9 @@ from skot.plots._style import COLORS, CURVE_COLORS, new_axes
 class LossCurveDisplay:
     """Display of the loss, or of the marginal error, by iteration.
 
+    The curve of a solver that lowers its regularisation in stages rises at the start of each:
+    the error is that of the current stage.
+
     It is recommended to use `LossCurveDisplay.from_estimator` to create a display. All
     parameters are stored as attributes.
 
@@ -138,27 +141,30 @@ class LossCurveDisplay:
             label=self.name,
             gid="loss_curve",
         )
-        self.tol_line_ = None
-        if self.tol is not None:
-            self.tol_line_ = ax.axhline(
-                self.tol, color=COLORS["reference"], linestyle="--", linewidth=1.2
-            )
-            ax.annotate(
-                f"tol = {self.tol:g}",
-                (1.0, self.tol),
-                xycoords=("axes fraction", "data"),
-                xytext=(-2, 3),
-                textcoords="offset points",
-                ha="right",
-                va="bottom",
-                color=COLORS["reference"],
-            )
+        self.tol_line_ = self._draw_tol(ax)
         if (loss_curve > 0).all() and ax.get_yscale() != "log":
             ax.set_yscale("log")
         ax.set(xlabel="iteration", ylabel=self.loss_name)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        if self.name is not None:
+        if ax.get_legend_handles_labels()[0]:
             ax.legend(frameon=False)
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
+
+    def _draw_tol(self, ax: Any) -> Any:
+        """Draw the line of the tolerance, once for all curves that share it."""
+        if self.tol is None:
+            return None
+        gid = f"tol={self.tol:g}"
+        for line in ax.lines:
+            if line.get_gid() == gid:
+                return line
+        return ax.axhline(
+            self.tol,
+            color=COLORS["reference"],
+            linestyle="--",
+            linewidth=1.2,
+            label=gid,
+            gid=gid,
+        )

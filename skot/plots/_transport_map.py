@@ -215,9 +215,9 @@ class TransportMapDisplay:
             self.target_ = _scatter(ax, self.Y[:, pair], "target", "s", 2)
         self.source_ = _scatter(ax, before, "source", "o", 3)
         self.transported_ = _scatter(ax, after, "transported", "^", 4)
-        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_aspect("equal", adjustable="box")
         if self.feature_names is not None:
-            names = list(self.feature_names)
+            names = np.asarray(self.feature_names)
             ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
         # Below the axes, where it hides neither points nor a title.
         handles = [self.source_, self.target_, self.transported_]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,18 +43,18 @@ class ClassRegularizedResult:
 
 
 def sinkhorn_class_regularized(
-    x,
-    y,
-    labels,
-    a=None,
-    b=None,
+    x: Any,
+    y: Any,
+    labels: Any,
+    a: Any = None,
+    b: Any = None,
     *,
     epsilon: float,
     class_reg: float,
-    target_labels=None,
+    target_labels: Any = None,
     smoothing: float = _SMOOTHING,
-    cost=None,
-    initializer=None,
+    cost: Any = None,
+    initializer: Any = None,
     max_iter: int = 2000,
     tol: float = 1e-4,
     on_iteration: Callable[[int, dict], bool] | None = None,
@@ -137,7 +138,9 @@ def sinkhorn_class_regularized(
     fixed = _FixedTargets.read(target_labels, n_classes, len(y), smoothing, x.device)
     # No mass is known yet: all classes cost the same everywhere.
     slopes = fixed.overwrite(torch.zeros(n_classes, len(y), dtype=torch.float64, device=x.device))
-    start, errors, objectives = initializer, [], []
+    start = initializer
+    errors: list[float] = []
+    objectives: list[float] = []
     for _ in range(_MAX_MAJORIZATIONS):
         class_cost = class_reg * slopes
         result = sinkhorn(
@@ -158,14 +161,12 @@ def sinkhorn_class_regularized(
         shares = masses / target
         penalty = class_reg * float((fixed.penalty(shares, smoothing) * target).sum())
         linear = float((class_cost * masses).sum())
-        objectives.append(result.primal_value - linear + penalty)
+        objectives.append(float(result.primal_value) - linear + penalty)
         if len(objectives) > 1 and _has_settled(objectives):
             break
         slopes = fixed.overwrite(_POWER * (shares + smoothing) ** (_POWER - 1.0))
         start = result.g
-    return ClassRegularizedResult(
-        result, class_cost, tuple(objectives), len(errors), tuple(errors)
-    )
+    return ClassRegularizedResult(result, class_cost, tuple(objectives), len(errors), tuple(errors))
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,7 @@ class PointCosts:
             return self.x.new_zeros(len(self.x))
         return self._factors.row
 
-    def logit_tiles(
-        self, h: Tensor, epsilon: float, dtype: torch.dtype
-    ) -> Callable[..., Tensor]:
+    def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
         """Return a function from a slice of rows to a new tile of logits.
 
         Parameters
@@ -167,9 +165,7 @@ class MatrixCosts:
         """Nothing is left out of the rows, shape (n,)."""
         return self._matrix.new_zeros(self.shape[0])
 
-    def logit_tiles(
-        self, h: Tensor, epsilon: float, dtype: torch.dtype
-    ) -> Callable[..., Tensor]:
+    def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""
         return lambda rows, out=None: _write((h - self._matrix[rows] / epsilon).to(dtype), out)
 
@@ -212,9 +208,7 @@ class GridCosts:
         """Nothing is left out of the rows, shape (n,)."""
         return torch.zeros(self.shape[0], dtype=torch.float64, device=self.device)
 
-    def logit_tiles(
-        self, h: Tensor, epsilon: float, dtype: torch.dtype
-    ) -> Callable[..., Tensor]:
+    def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""
 
         def tile(rows: slice, out: Tensor | None = None) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 
-
 class PlanCost(torch.autograd.Function):
     r"""Zero, with the gradient of :math:`\langle P, C(x, y) \rangle` for a fixed plan."""
 

@@ -37,12 +37,15 @@ class Progress:
         Largest marginal error over the problems after each pass.
     stopped : bool
         Whether the hook asked to stop.
+    unit : float
+        Of the regularisations, in the caller's units.
     """
 
     max_iter: int
     on_iteration: Callable[[int, dict], bool] | None = None
     errors: list[float] = field(default_factory=list)
     stopped: bool = False
+    unit: float = 1.0
 
     @property
     def exhausted(self) -> bool:
@@ -60,10 +63,9 @@ class Progress:
             Regularisation of the pass.
         """
         self.errors.append(error)
-        if self.on_iteration is not None:
-            state = {"marginal_error": error, "epsilon": epsilon}
+        if self.on_iteration is not None and not self.stopped:
+            state = {"marginal_error": error, "epsilon": epsilon * self.unit}
             self.stopped |= bool(self.on_iteration(len(self.errors) - 1, state))
-
 
     def merge(self, other: "Progress") -> None:
         """Add the passes of a solve done on the side.

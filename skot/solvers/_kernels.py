@@ -106,18 +106,19 @@ class PairwiseKernel:
 
         Parameters
         ----------
-        row_log : Tensor of shape (1, n)
+        row_log : Tensor of shape (n_problems, n)
             Logarithm of the row sums.
         epsilon : float
             Regularisation.
 
         Returns
         -------
-        h : Tensor of shape (1, m)
+        h : Tensor of shape (n_problems, m)
             Potential.
         """
-        row_bias = self._a[0].log() - row_log[0]
-        return -column_logsumexp(self.costs, row_bias, epsilon)[None]
+        # A batch may hold weights of zero: their logarithm has to stay finite.
+        row_bias = self._a.log().clamp_min(-1e300) - row_log
+        return -torch.stack([column_logsumexp(self.costs, bias, epsilon) for bias in row_bias])
 
 
 class StoredKernel(PairwiseKernel):
@@ -138,7 +139,6 @@ class StoredKernel(PairwiseKernel):
     def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
         super().__init__(costs, a, b)
         self._dtype, self.exponent_dtype = dtype, exponent_dtype
-        self._a_stored = a[0].to(dtype)
         self._kernel = torch.empty(costs.shape, dtype=dtype, device=costs.device)
         # Scalings beyond this make products of kernel and scaling overflow or lose the small
         # entries: absorb again before.
@@ -207,6 +207,7 @@ class StoredKernel(PairwiseKernel):
     def _products(self, scaled_b: Tensor) -> tuple[Tensor, Tensor]:
         """Both products for one problem, tile by tile, so that the kernel is read once."""
         n, m = self.costs.shape
+        a = self._a[0].to(self._dtype)
         row_sums = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
         column_sums = torch.zeros(1, m, dtype=torch.float64, device=self.costs.device)
         for rows in row_tiles(n, m, _PRODUCT_TILE):
@@ -214,7 +215,7 @@ class StoredKernel(PairwiseKernel):
             sums = torch.mv(kernel, scaled_b)
             row_sums[0, rows] = sums
             # Summed over tiles in float64: thousands of float32 additions would drift.
-            column_sums[0] += torch.mv(kernel.T, self._a_stored[rows] / sums)
+            column_sums[0] += torch.mv(kernel.T, a[rows] / sums)
         return row_sums, column_sums
 
 

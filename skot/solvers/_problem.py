@@ -98,10 +98,11 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
     if isinstance(cost, GridCost):
         like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
         a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)
-        costs, points = GridCosts(cost, a.device), ()
-        return Problem(cost, points, costs, 1.0, *_zeros(costs), a, b, batched)
+        grid_costs = GridCosts(cost, a.device)
+        return Problem(cost, (), grid_costs, 1.0, *_zeros(grid_costs), a, b, batched)
     matrix = _as_float64(cost.matrix, "cost matrix")
-    a, b, batched = _read_weights(a, b, *matrix.shape, matrix.device)
+    n, m = matrix.shape
+    a, b, batched = _read_weights(a, b, n, m, matrix.device)
     scaled = matrix.detach()
     offset = float(scaled.min())
     unit = float((scaled - offset).max()) or 1.0
@@ -158,8 +159,7 @@ def _one_side(weights, size: int, name: str, device) -> Tensor:
         weights = to_tensor(weights, dtype=torch.float64, device=device)
     if weights.ndim not in (1, 2) or weights.shape[-1] != size or 0 in weights.shape:
         raise ValueError(
-            f"{name} must have shape ({size},) or (n_problems, {size}). "
-            f"Got {tuple(weights.shape)}."
+            f"{name} must have shape ({size},) or (n_problems, {size}). Got {tuple(weights.shape)}."
         )
     return normalize_weights(weights.double())
 

@@ -6,6 +6,7 @@ The flow of one call: read the problem, put it in well-scaled coordinates
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,26 +80,27 @@ class SinkhornResult:
         up to that error times the range of g.
         """
         if isinstance(self.plan, tuple):
-            values = [self._primal(i) for i in range(len(self.plan))]
+            problems = zip(self.plan, self.f, self.g, strict=True)
+            values = [_primal_value(plan, f, g) for plan, f, g in problems]
             return torch.tensor(values, dtype=torch.float64)
-        return self._primal(...)
+        return _primal_value(self.plan, self.f, self.g)
 
-    def _primal(self, problem) -> float:
-        """<C, P> + epsilon KL(P | a b') = <P 1, f> + <P' 1, g> for a plan in scaling form."""
-        plan = self.plan if problem is ... else self.plan[problem]
-        source, target = plan.marginals()
-        return float(source @ self.f[problem] + target @ self.g[problem])
+
+def _primal_value(plan: EntropicPlan, f: Tensor, g: Tensor) -> float:
+    """<C, P> + epsilon KL(P | a b') = <P 1, f> + <P' 1, g> for a plan in scaling form."""
+    source, target = plan.marginals()
+    return float(source @ f + target @ g)
 
 
 def sinkhorn(
-    x=None,
-    y=None,
-    a=None,
-    b=None,
+    x: Any = None,
+    y: Any = None,
+    a: Any = None,
+    b: Any = None,
     *,
     epsilon: float,
-    cost=None,
-    initializer=None,
+    cost: Any = None,
+    initializer: Any = None,
     max_iter: int = 2000,
     tol: float = 1e-4,
     anderson_memory: int = 15,
@@ -212,7 +214,7 @@ def sinkhorn(
     else:
         cost = check_cost(cost, kind=(Cost, GridCost))
     problem = read_problem(cost, x, y, a, b, class_cost)
-    progress = Progress(max_iter, on_iteration)
+    progress = Progress(max_iter, on_iteration, unit=problem.unit)
     with torch.no_grad():
         g = _initial_potential(initializer, problem, epsilon)
         reached = _solve(problem, g, settings, progress)

@@ -7,7 +7,7 @@ of :mod:`skot.solvers._iteration`.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Integral, Real
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -97,13 +97,11 @@ class Settings:
         """
         for name in ("epsilon", "tol"):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < value < float("inf"):
+            if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a positive number. Got {value!r}.")
         check_integer("anderson_memory", self.memory, 0)
         if self.storage not in ("auto", "kernel", "stream"):
-            raise ValueError(
-                f"storage must be 'auto', 'kernel' or 'stream'. Got {self.storage!r}."
-            )
+            raise ValueError(f"storage must be 'auto', 'kernel' or 'stream'. Got {self.storage!r}.")
         if self.dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64. Got {self.dtype!r}.")
 
@@ -227,7 +225,9 @@ class PairwiseSolve:
         settings = self._settings
         precisions = self._precisions()
         kernel = self._make_kernel(precisions[0])
-        if g is None:
+        if g is None and not settings.annealing:
+            g = torch.zeros_like(self._b)
+        elif g is None:
             # Rounded exponents are good enough for the way.
             kernel.exponent_dtype = precisions[0].kernel
             guess = partial(self._costs.guess, self._a, self._b)
@@ -370,7 +370,8 @@ def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings,
         epsilon, tol = settings.epsilon, settings.tol
         return iterate(kernel, h, b_own, epsilon, tol, own, memory=settings.memory)
 
-    return _in_turn(row_tiles(*b.shape, _BATCH_ENTRIES), solve, progress)
+    n_problems, n = b.shape
+    return _in_turn(row_tiles(n_problems, n, _BATCH_ENTRIES), solve, progress)
 
 
 def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
@@ -394,7 +395,9 @@ def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Setting
     iterate : Iterate
         At the final epsilon.
     """
-    if costs.magnitude() / settings.epsilon <= _BATCH_RANGE:
+    is_narrow = costs.magnitude() / settings.epsilon <= _BATCH_RANGE
+    # Only the kernel stored in float64 takes several problems at once.
+    if is_narrow and settings.storage != "stream" and settings.dtype != torch.float32:
         return PairwiseSolve(costs, a, b, settings, progress).run(g)
 
     def solve(problem: slice, own: Progress) -> Iterate:
@@ -408,7 +411,7 @@ def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
     """Solve parts of a batch one after the other."""
     solved = []
     for part in parts:
-        own = Progress(progress.max_iter, progress.on_iteration)
+        own = replace(progress, errors=[])
         solved.append(solve(part, own))
         progress.merge(own)
     fields = zip(*((s.h, s.row_log, s.error) for s in solved), strict=True)

@@ -1,6 +1,7 @@
 """Where Sinkhorn's iteration starts."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ class Initializer(Component, ABC):
     """
 
     @abstractmethod
-    def target_potential(self, problem, epsilon: float) -> Tensor:
+    def target_potential(self, problem: Any, epsilon: float) -> Tensor:
         """Guess the target potential.
 
         Parameters
@@ -47,7 +48,8 @@ class ZerosInitializer(Initializer):
     ZerosInitializer()
     """
 
-    def target_potential(self, problem, epsilon: float) -> Tensor:
+    def target_potential(self, problem: Any, epsilon: float) -> Tensor:
+        """Return zeros; see :meth:`Initializer.target_potential`."""
         return torch.zeros_like(problem.b)
 
 
@@ -75,7 +77,8 @@ class GaussianInitializer(Initializer):
     True
     """
 
-    def target_potential(self, problem, epsilon: float) -> Tensor:
+    def target_potential(self, problem: Any, epsilon: float) -> Tensor:
+        """Return the Gaussian potential; see :meth:`Initializer.target_potential`."""
         if not isinstance(problem.cost, SquaredEuclidean):
             raise ValueError(
                 "GaussianInitializer needs the squared Euclidean cost. "

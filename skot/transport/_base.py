@@ -36,7 +36,9 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
     __metadata_request__transform: ClassVar[dict] = {"sample_domain": True}
     __metadata_request__score: ClassVar[dict] = {"sample_domain": True}
 
-    def fit_transform(self, X, y=None, sample_weight=None, *, sample_domain=None):
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
+    ) -> Any:
         """Fit, then transport the training rows, with their labels where labels matter.
 
         Parameters
@@ -60,7 +62,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         split = split_domains(self, X, y, sample_domain, reset=False)
         return self._transport_split(X, split, labels=split.y_source)
 
-    def transform(self, X, *, sample_domain=None):
+    def transform(self, X: Any, *, sample_domain: Any = None) -> Any:
         """Transport source rows to the target.
 
         Parameters
@@ -80,7 +82,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         split = split_domains(self, X, None, sample_domain, reset=False)
         return self._transport_split(X, split, labels=None)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: Any) -> Any:
         """Transport target rows back to the source.
 
         Parameters
@@ -97,7 +99,9 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         split = split_domains(self, X, reset=False)
         return self._restore(self._inverse_map(self._to_compute(split.X_source)), X, split)
 
-    def score(self, X, y=None, sample_weight=None, *, sample_domain=None):
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
+    ) -> float:
         r"""Minus the debiased Sinkhorn divergence of the transported source to the target.
 
         It is taken for the squared Euclidean cost at a regularisation fixed by the target alone
@@ -137,13 +141,14 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         spread = SquaredEuclidean().scale(
             target.points, target.points, target.weights, target.weights
         )
-        return -sinkhorn_divergence(
-            moved.double(),
+        divergence = sinkhorn_divergence(
+            moved,
             target.points,
             a=source.weights,
             b=target.weights,
             epsilon=_SCORE_SHARE * spread or 1.0,
         )
+        return -float(divergence)
 
     # For subclasses
 
@@ -185,12 +190,12 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
             moved = self._restore(self._map(self._to_compute(moved), labels), X, split)
         if split.source_mask is None:
             return moved
+        mask: Any = split.source_mask
         if isinstance(X, Tensor):
             rows = split.X_target.new_empty(len(X), moved.shape[1])
-            mask = torch.from_numpy(split.source_mask).to(rows.device)
+            mask = torch.from_numpy(mask).to(X.device)
         else:
-            rows = np.empty((len(split.source_mask), moved.shape[1]), dtype=split.dtype)
-            mask = split.source_mask
+            rows = np.empty((len(mask), moved.shape[1]), dtype=split.dtype)
         rows[mask], rows[~mask] = moved, split.X_target
         return rows
 

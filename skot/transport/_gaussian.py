@@ -1,7 +1,7 @@
 """The optimal map between Gaussians, in closed form."""
 
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class GaussianTransport(BaseTransport):
         2-Wasserstein distance between the two Gaussians (not squared).
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where `X` has them.
 
     See Also
@@ -92,7 +92,9 @@ class GaussianTransport(BaseTransport):
         self.device = device
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None, *, sample_domain=None):
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
+    ) -> Self:
         """Fit means and covariances, and the map between them.
 
         Parameters

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.callback import CallbackSupportMixin, ProgressBar
 from sklearn.callback import with_callbacks as _sklearn_with_callbacks
 
-__all__ = ["CallbackSupportMixin", "iteration_hook", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "fit_part", "iteration_hook", "with_callbacks"]
 
 
 def with_callbacks(fit: Callable) -> Callable:
@@ -158,3 +158,36 @@ class _IterationTasks:
         if self._open_task is not None:
             self._open_task.call_on_fit_task_end(estimator=self._data["estimator"])
             self._open_task = None
+
+
+@contextmanager
+def fit_part(estimator: Any, part: Any, X: Any = None, y: Any = None) -> Iterator[None]:
+    """Run the fit of a part of a meta-estimator as a task that has the callbacks too.
+
+    Use it once in a `fit` decorated by `with_callbacks`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The meta-estimator being fitted, a `CallbackSupportMixin`.
+    part : estimator
+        What the block fits. It is handed the callbacks, such as a progress bar, if it is a
+        `CallbackSupportMixin`.
+    X, y : object, default=None
+        Training data handed to the callbacks.
+    """
+    if not getattr(estimator, "_skl_callbacks", None):
+        yield
+        return
+    data = {"estimator": estimator, "X": X, "y": y}
+    context = estimator._init_callback_context(max_subtasks=1)
+    context.call_on_fit_task_begin(**data)
+    task = context.subcontext(task_name=f"fit {type(part).__name__}")
+    task.call_on_fit_task_begin(**data)
+    if hasattr(part, "set_callbacks"):
+        with task.propagate_callback_context(part):
+            yield
+    else:
+        yield
+    task.call_on_fit_task_end(**data)
+    context.call_on_fit_task_end(**data)

@@ -69,7 +69,10 @@ def test_curves_share_axes_in_different_colors():
     second = LossCurveDisplay.from_estimator(Solver().fit(), name="two", ax=first.ax_)
     assert second.figure_ is first.figure_
     assert second.line_.get_color() != first.line_.get_color()
-    assert [text.get_text() for text in first.ax_.get_legend().get_texts()] == ["one", "two"]
+    # They have the same tolerance, whose line is drawn once.
+    names = [text.get_text() for text in first.ax_.get_legend().get_texts()]
+    assert names == ["one", "tol=0.001", "two"]
+    assert second.tol_line_ is first.tol_line_
 
 
 def test_ticks_are_whole_iterations():

@@ -82,6 +82,20 @@ def test_given_axes_and_columns():
     assert_array_equal(display.source_.get_offsets(), X[:, [3, 1]])
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_scale_is_the_same_on_both_axes(pair, shared):
+    import matplotlib.pyplot as plt
+
+    X, _ = pair
+    figure, axes = plt.subplots(1, 2, sharex=shared, sharey=shared)
+    for ax in axes:
+        TransportMapDisplay.from_predictions(X, X + [5.0, 0.0], ax=ax)
+    figure.canvas.draw()
+    for ax in axes:
+        unit = ax.transData.transform([[0.0, 0.0], [1.0, 1.0]])
+        assert_allclose(*np.diff(unit, axis=0)[0])
+
+
 def test_constructor_then_plot(pair):
     X, Y = pair
     display = TransportMapDisplay(X=X, X_transported=X + 1.0, Y=Y)

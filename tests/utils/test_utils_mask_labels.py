@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skot.metrics._masking import mask_labels
+from skot.utils._labels import mask_labels
 from skot.utils.validation import known_labels
 
 KNOWN = np.array([True, True, False])
