@@ -51,7 +51,7 @@ def load_palettes(n_held_out=100_000):
 
 def fit_transport(palettes, callbacks=()):
     """Fit the transport from the weighted colours of one photograph to those of the other."""
-    transport = SinkhornTransport(epsilon=0.005)
+    transport = SinkhornTransport(epsilon=0.002)
     transport.set_callbacks(*callbacks)
     return transport.fit(
         np.concatenate([palettes.source, palettes.target]),
@@ -60,7 +60,7 @@ def fit_transport(palettes, callbacks=()):
     )
 
 
-def divergences(palettes, transport, n_samples=10_000, n_draws=20, n_draws_after=5):
+def divergences(palettes, transport, n_samples=10_000, n_draws=20):
     """Return the mean Sinkhorn divergence to held-out pixels of the target.
 
     Before and after the transport, and that of other pixels of the target: no map can be
@@ -74,8 +74,8 @@ def divergences(palettes, transport, n_samples=10_000, n_draws=20, n_draws_after
         return pixels[rng.choice(len(pixels), size, replace=False)]
 
     pairs = {
-        "before": [(draw(source, n_samples), draw(target, n_samples))],
-        "after": [(draw(moved, n_samples), draw(target, n_samples)) for _ in range(n_draws_after)],
+        "before": [(draw(source, n_samples), draw(target, n_samples))],  # one is enough
+        "after": [(draw(moved, n_samples), draw(target, n_samples)) for _ in range(n_draws)],
         "two samples of the target": [
             np.split(draw(target, 2 * n_samples), 2) for _ in range(n_draws)
         ],

@@ -196,6 +196,8 @@ def _logit_tiles(
 ) -> Iterator[_Tile]:
     """Logits ``(g_j - c(x_i, y_j)) / epsilon`` up to a constant per row, a few rows at a time."""
     factorized = cost.factorize(x[:1], y) is not None
+    if class_cost is not None:
+        labels, table = (part.to(y.device) for part in class_cost)
     for rows in row_tiles(len(x), len(y)):
         points = x[rows]
         if cost.translation_invariant:
@@ -208,7 +210,6 @@ def _logit_tiles(
             left, right, constant, column = factors
             logits = torch.addmm((g - column) / epsilon, left / epsilon, right.T)
         if class_cost is not None:
-            labels, table = class_cost
             logits -= table[labels[rows]] / epsilon
         yield _Tile(rows, points, logits, constant)
 

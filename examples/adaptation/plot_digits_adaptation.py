@@ -59,7 +59,7 @@ with config_context(enable_metadata_routing=True):
     )
     search.fit(X, y, sample_domain=sample_domain)
 accuracy["GridSearchCV"] = search.best_estimator_.score(X_test, y_test)
-search.best_params_
+print(search.best_params_)
 
 # %%
 _, ax = plt.subplots(figsize=(6.4, 2.8), layout="constrained")

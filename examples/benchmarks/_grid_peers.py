@@ -7,6 +7,12 @@ no mass.
 import numpy as np
 
 
+def floored(histograms):
+    """Return the histograms with a little mass everywhere: 1e-6 of it at most."""
+    histograms = np.maximum(histograms, 1e-9)
+    return histograms / histograms.sum(-1, keepdims=True)
+
+
 def skot_grid(a, b, epsilon, tol):
     """This library, all pairs in one call."""
     import torch
@@ -32,8 +38,11 @@ def skot_grid(a, b, epsilon, tol):
     return run
 
 
-def ott_grid(a, b, epsilon, tol, *, lse_mode=True, inner_iterations=10, momentum=1.0, chunk=None):
-    """OTT-JAX's Grid, vmapped over the pairs (in chunks) and compiled beforehand."""
+def ott_grid(a, b, epsilon, tol, *, lse_mode=False, inner_iterations=10, momentum=1.0, chunk=None):
+    """OTT-JAX's Grid, vmapped over the pairs (in chunks) and compiled beforehand.
+
+    In log-domain it diverges where weights are zero: there empty pixels get a mass of 1e-9.
+    """
     import jax
     from ott.geometry import grid
     from ott.problems.linear import linear_problem
@@ -53,6 +62,8 @@ def ott_grid(a, b, epsilon, tol, *, lse_mode=True, inner_iterations=10, momentum
         out = solver(linear_problem.LinearProblem(geometry, a=a, b=b))
         return out.f, out.g, out.n_iters
 
+    if lse_mode:
+        a, b = floored(a), floored(b)
     a, b = (jax.numpy.asarray(v.astype(np.float32)).reshape(-1, chunk, 784) for v in (a, b))
     one = jax.ShapeDtypeStruct((chunk, 784), "float32")
     compiled = jax.jit(jax.vmap(solve)).lower(one, one).compile()
@@ -102,8 +113,7 @@ def pot_grid(a, b, epsilon, tol, *, n_solved, support=False, aim=1.0):
             rows, columns = np.flatnonzero(source), np.flatnonzero(target)
             source, target, cost = source[rows], target[columns], cost[np.ix_(rows, columns)]
         else:
-            source, target = np.maximum(source, 1e-9), np.maximum(target, 1e-9)
-            source, target = source / source.sum(), target / target.sum()
+            source, target = floored(source), floored(target)
         stop = aim * tol / np.sqrt(len(target))
         _, log = ot.sinkhorn(source, target, cost, epsilon, stopThr=stop, log=True)
         return rows, columns, log

@@ -28,13 +28,16 @@ POT_PAIRS = 50
 # everywhere counts.
 CASES = (
     ("skot", "skot-grid", {}),
+    ("OTT-JAX", "ott-grid", {"lse_mode": True, "inner_iterations": 4, "chunk": 50}),
     ("OTT-JAX", "ott-grid", {}),
     ("OTT-JAX", "ott-grid", {"chunk": 50}),
     ("OTT-JAX", "ott-grid", {"inner_iterations": 4}),
     ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "chunk": 50}),
     ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "chunk": 10}),
+    ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "chunk": 1}),
     ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "momentum": 1.3, "chunk": 50}),
-    ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "chunk": 50, "lse_mode": False}),
+    ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "momentum": 1.5, "chunk": 50}),
+    ("OTT-JAX", "ott-grid", {"inner_iterations": 4, "momentum": 1.5, "chunk": 10}),
     ("POT loop", "pot-grid", {"n_solved": POT_PAIRS}),
     ("POT loop", "pot-grid", {"n_solved": POT_PAIRS, "aim": 1.5}),
     ("POT loop", "pot-grid", {"n_solved": POT_PAIRS, "aim": 2.0}),

@@ -29,7 +29,7 @@ transport = SinkhornTransport(epsilon=0.01).fit(X, Y)
 # The divergence between the two clouds, before and after, on pixels that were not fitted on:
 before = sinkhorn_divergence(X_held_out, Y_held_out)
 after = sinkhorn_divergence(transport.transform(X_held_out), Y_held_out)
-f"before {before:.4f}, after {after:.4f}"
+print(f"before {before:.4f}, after {after:.4f}")
 
 # %%
 # All the pixels are moved by the same map.

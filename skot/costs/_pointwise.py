@@ -14,7 +14,8 @@ from skot.utils._sklearn import Interval
 def _largest_magnitude(*tensors: Tensor) -> float:
     """Largest absolute entry, or 1 when there is nothing to scale."""
     largest = max(float(t.abs().max()) if t.numel() else 0.0 for t in tensors)
-    return largest if largest > 0 else 1.0
+    # The square of less is no ordinary number to divide by.
+    return largest if largest > 1e-150 else 1.0
 
 
 class SquaredEuclidean(Cost):

@@ -93,11 +93,19 @@ def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor
     .. [1] Janati, H., Muzellec, B., Peyre, G. and Cuturi, M. (2020). Entropic optimal transport
        between unbalanced Gaussian measures has a closed form. NeurIPS, Theorem 1.
     """
+    # In units of the covariances: their products leave the range of floats before they do.
+    source, source_size = _scaled(source)
+    target, target_size = _scaled(target)
+    quarter = epsilon / source_size / target_size / 4.0
     root, inverse_root = symmetric_power(source, 0.5), symmetric_power(source, -0.5)
-    identity = torch.eye(len(source), dtype=source.dtype, device=source.device)
-    inner = symmetric_power(root @ target @ root + (epsilon / 4.0) ** 2 * identity, 0.5)
-    linear = inverse_root @ (inner - epsilon / 4.0 * identity) @ inverse_root
-    return 0.5 * (linear + linear.T)
+    inner = root @ target @ root
+    values, vectors = torch.linalg.eigh(0.5 * (inner + inner.T))
+    values = values.clamp_min(0.0)
+    # sqrt(v + e^2) - e without the cancellation at large e.
+    total = torch.hypot(values.sqrt(), torch.full_like(values, quarter)) + quarter
+    gains = values / torch.where(total > 0, total, torch.ones_like(total))
+    linear = inverse_root @ (vectors * gains) @ vectors.T @ inverse_root
+    return 0.5 * (linear + linear.T) * (target_size / source_size)
 
 
 def bures_squared_distance(source: Tensor, target: Tensor) -> Tensor:
@@ -117,9 +125,19 @@ def bures_squared_distance(source: Tensor, target: Tensor) -> Tensor:
     distance : Tensor of shape ()
         The squared 2-Wasserstein distance between N(0, A) and N(0, B), not negative.
     """
+    traces = torch.trace(source) + torch.trace(target)
+    source, source_size = _scaled(source)
+    target, target_size = _scaled(target)
     root = symmetric_power(source, 0.5)
     cross = torch.linalg.eigvalsh(root @ target @ root).clamp_min(0.0).sqrt().sum()
-    return (torch.trace(source) + torch.trace(target) - 2.0 * cross).clamp_min(0.0)
+    return (traces - 2.0 * source_size * target_size * cross).clamp_min(0.0)
+
+
+def _scaled(covariance: Tensor) -> tuple[Tensor, float]:
+    """Covariance with a largest entry of one, and the root of what it was divided by."""
+    size = float(covariance.abs().max()) ** 0.5
+    size = size if size > 0 else 1.0
+    return covariance / size / size, size
 
 
 def gaussian_potential(y: Tensor, source: Tensor, target: Tensor, epsilon: float) -> Tensor:

@@ -219,15 +219,18 @@ class TransportMapDisplay:
         if self.feature_names is not None:
             names = np.asarray(self.feature_names)
             ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
-        # Below the axes, where it hides neither points nor a title.
+        # The margin makes room for one row of names above the points.
+        ax.margins(x=0.05, y=0.12)
         handles = [self.source_, self.target_, self.transported_]
         ax.legend(
             handles=[handle for handle in handles if handle is not None],
             frameon=False,
             ncols=3,
             loc="upper center",
+            borderaxespad=0.2,
+            columnspacing=1.2,
+            handletextpad=0.1,
             markerscale=1.5,
-            bbox_to_anchor=(0.5, -0.06 if self.feature_names is None else -0.13),
         )
         self.ax_ = ax
         self.figure_ = ax.figure

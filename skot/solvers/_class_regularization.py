@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skot.solvers._sinkhorn import SinkhornResult, sinkhorn
-from skot.utils.tensors import to_tensor
+from skot.utils.tensors import to_numpy, to_tensor
 
 #: The exponent of the penalty, and what is added to a class mass to keep its slope finite.
 _POWER, _SMOOTHING = 0.5, 1e-3
@@ -109,7 +110,8 @@ def sinkhorn_class_regularized(
     Raises
     ------
     ValueError
-        As for :func:`sinkhorn`.
+        As for :func:`sinkhorn`; for labels that are not one index per point; for a negative
+        `class_reg`; for a `smoothing` that is not positive.
 
     See Also
     --------
@@ -132,8 +134,15 @@ def sinkhorn_class_regularized(
     True
     """
     x, y = to_tensor(x, dtype=torch.float64), to_tensor(y, dtype=torch.float64)
-    labels = torch.as_tensor(labels, device=x.device).long()
+    if not (0 <= class_reg < float("inf") and 0 < smoothing < float("inf")):
+        raise ValueError(
+            "class_reg must be a number of at least 0, and smoothing a positive number. "
+            f"Got {class_reg!r} and {smoothing!r}."
+        )
     class_reg = float(class_reg)
+    labels = _class_indices(labels, len(x), "labels").to(x.device)
+    if bool((labels < 0).any()):
+        raise ValueError("labels must not be negative: every source point has a class.")
     n_classes = int(labels.max()) + 1
     fixed = _FixedTargets.read(target_labels, n_classes, len(y), smoothing, x.device)
     # No mass is known yet: all classes cost the same everywhere.
@@ -141,6 +150,7 @@ def sinkhorn_class_regularized(
     start = initializer
     errors: list[float] = []
     objectives: list[float] = []
+    hook = None if on_iteration is None else _SharedHook(on_iteration)
     for _ in range(_MAX_MAJORIZATIONS):
         class_cost = class_reg * slopes
         result = sinkhorn(
@@ -154,7 +164,7 @@ def sinkhorn_class_regularized(
             max_iter=max_iter,
             tol=tol,
             class_cost=(labels, class_cost),
-            on_iteration=_shifted(on_iteration, len(errors)),
+            on_iteration=None if hook is None else hook.after(len(errors)),
         )
         errors.extend(result.errors)
         masses, target = _class_masses(result.plan, labels, n_classes)
@@ -162,7 +172,7 @@ def sinkhorn_class_regularized(
         penalty = class_reg * float((fixed.penalty(shares, smoothing) * target).sum())
         linear = float((class_cost * masses).sum())
         objectives.append(float(result.primal_value) - linear + penalty)
-        if len(objectives) > 1 and _has_settled(objectives):
+        if (len(objectives) > 1 and _has_settled(objectives)) or (hook and hook.stopped):
             break
         slopes = fixed.overwrite(_POWER * (shares + smoothing) ** (_POWER - 1.0))
         start = result.g
@@ -180,7 +190,7 @@ class _FixedTargets:
     def read(cls, target_labels, n_classes: int, m: int, smoothing: float, device):
         if target_labels is None:
             target_labels = torch.full((m,), -1)
-        target_labels = torch.as_tensor(target_labels, device=device).long()
+        target_labels = _class_indices(target_labels, m, "target_labels").to(device)
         known = (target_labels >= 0) & (target_labels < n_classes)
         # The slopes of a column whose mass comes from its own class alone.
         own = torch.nn.functional.one_hot(target_labels[known], n_classes).double().T
@@ -210,8 +220,29 @@ def _has_settled(objectives: list[float]) -> bool:
     return decrease <= _SETTLED * max(abs(objectives[-1]), torch.finfo(torch.float64).tiny)
 
 
-def _shifted(on_iteration, offset: int):
-    """Count iterations through several solves."""
-    if on_iteration is None:
-        return None
-    return lambda i, state: on_iteration(offset + i, state)
+def _class_indices(labels, size: int, name: str) -> Tensor:
+    """Class indices as a tensor, one per point."""
+    indices = torch.from_numpy(np.array(to_numpy(labels)))
+    if indices.shape != (size,) or indices.is_floating_point() or indices.is_complex():
+        raise ValueError(
+            f"{name} must hold {size} integers, one class index per point. "
+            f"Got shape {tuple(indices.shape)} and dtype {indices.dtype}."
+        )
+    return indices.long()
+
+
+@dataclass
+class _SharedHook:
+    """One hook for several solves, which counts through and remembers a request to stop."""
+
+    on_iteration: Callable[[int, dict], bool]
+    stopped: bool = False
+
+    def after(self, offset: int) -> Callable[[int, dict], bool]:
+        """Return the hook of the solve that begins after so many passes."""
+
+        def on_iteration(i: int, state: dict) -> bool:
+            self.stopped = bool(self.on_iteration(offset + i, state))
+            return self.stopped
+
+        return on_iteration

@@ -5,6 +5,7 @@ constant per row that cancels in every softmax over j.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -76,7 +77,7 @@ class PointCosts:
             labels, table = self._class_cost
             left = torch.cat([left, torch.nn.functional.one_hot(labels, len(table))], 1)
             right = torch.cat([right, -table.T / epsilon], 1)
-        left, right, bias = left.to(dtype), right.to(dtype).T.contiguous(), bias.to(dtype)
+        left, right, bias = left.to(dtype), right.to(dtype).T, bias.to(dtype)
         return lambda rows, out=None: torch.addmm(bias, left[rows], right, out=out)
 
     def _evaluated_tiles(self, h, epsilon, dtype):
@@ -129,6 +130,7 @@ class PointCosts:
         covariances = weighted_covariance(self.x, a[0]), weighted_covariance(self.y, b[0])
         return gaussian_potential(self.y, *covariances, epsilon)[None]
 
+    @cached_property
     def scale(self) -> float:
         """Mean cost; for a cost that is no inner product, over a few points of each side."""
         if self._factors is None:
@@ -140,7 +142,7 @@ class PointCosts:
     def magnitude(self) -> float:
         """Bound on the size of the terms that are added up in a logit times epsilon."""
         if self._factors is None:
-            return 2.0 * self.scale()
+            return 2.0 * self.scale
         left, right, row, column = self._factors
         product = float(left.norm(dim=1).max() * right.norm(dim=1).max())
         return product + float(row.abs().max()) + float(column.abs().max())
@@ -177,6 +179,7 @@ class MatrixCosts:
         """See :meth:`PointCosts.select`."""
         return MatrixCosts(self._matrix[rows][:, columns])
 
+    @cached_property
     def scale(self) -> float:
         """Typical cost."""
         return float((self._matrix - self._matrix.min()).mean())

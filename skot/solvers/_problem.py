@@ -11,6 +11,7 @@ from skot.measures import normalize_weights
 from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
 from skot.solvers._envelope import MatrixPlanCost, PlanCost
 from skot.utils.tensors import to_tensor
+from skot.utils.validation import check_points
 
 
 @dataclass(frozen=True)
@@ -129,14 +130,11 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
 
 def _as_float64(values, name: str) -> Tensor:
     """Matrix in float64; a tensor that requires a gradient stays in its graph."""
-    keeps_graph = isinstance(values, Tensor) and values.requires_grad
-    tensor = values.double() if keeps_graph else to_tensor(values, dtype=torch.float64)
-    if tensor.ndim != 2 or 0 in tensor.shape:
-        shape = tuple(tensor.shape)
-        raise ValueError(f"Expected a non-empty 2D array for {name}, got shape {shape} instead.")
-    if not bool(torch.isfinite(tensor.detach()).all()):
-        raise ValueError(f"Input {name} contains NaN or infinity.")
-    return tensor
+    checked = check_points(values, name=name)
+    # A tensor is only read, and one that requires a gradient stays in its graph.
+    return (
+        values.double() if isinstance(values, Tensor) else to_tensor(checked, dtype=torch.float64)
+    )
 
 
 def _read_weights(a, b, n: int, m: int, device) -> tuple[Tensor, Tensor, bool]:

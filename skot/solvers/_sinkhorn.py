@@ -23,7 +23,7 @@ from skot.solvers._solve import (
     solve_grid,
     solve_supported,
 )
-from skot.solvers.initializers import Initializer
+from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils.tensors import to_tensor
 
 
@@ -140,7 +140,7 @@ def sinkhorn(
     initializer : Initializer or Tensor of shape (m,), default=None
         Initial target potential, or the component that computes one; the iteration then starts at
         `epsilon` itself. ``None`` starts at a larger regularisation, from the Gaussian closed form
-        where it applies and is cheap.
+        where it applies and is cheap, or from zeros without `annealing`.
     max_iter : int, default=2000
         Passes over the kernel.
     tol : float, default=1e-4
@@ -154,8 +154,8 @@ def sinkhorn(
         Keep the n x m kernel in memory, or form it tile by tile in every pass. ``"auto"`` keeps
         it when it fits scikit-learn's ``working_memory``.
     dtype : torch.dtype, default=None
-        Of the kernel. ``None`` means float64 up to ``n * m = 2**20``, beyond that float32 as far
-        as the tolerance allows, and float64 where float32 stalls.
+        Of the kernel. ``None`` takes float32 as far as the tolerance allows (up to
+        ``n * m = 2**20`` only from 1e-3 on), and float64 otherwise and where float32 stalls.
     class_cost : tuple of (Tensor of shape (n,), Tensor of shape (n_classes, m)), default=None
         Class index of every source point and an extra cost of every class at every target.
     on_iteration : callable, default=None
@@ -215,6 +215,8 @@ def sinkhorn(
         cost = check_cost(cost, kind=(Cost, GridCost))
     problem = read_problem(cost, x, y, a, b, class_cost)
     progress = Progress(max_iter, on_iteration, unit=problem.unit)
+    if initializer is None and not annealing:
+        initializer = ZerosInitializer()
     with torch.no_grad():
         g = _initial_potential(initializer, problem, epsilon)
         reached = _solve(problem, g, settings, progress)
@@ -229,6 +231,11 @@ def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor 
     if isinstance(initializer, Initializer):
         g = initializer.target_potential(problem, epsilon)
     else:
+        if isinstance(initializer, (str, type)):
+            raise ValueError(
+                "initializer must be an instance of Initializer or a potential. "
+                f"Got {initializer!r}."
+            )
         g = to_tensor(initializer, dtype=torch.float64, device=problem.b.device)
         if g.shape[-1:] != problem.b.shape[-1:] or g.ndim > 2:
             raise ValueError(

@@ -28,8 +28,8 @@ from skot.solvers._iteration import (
 from skot.solvers._kernels import StoredKernel, StreamedKernel
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
 
-#: Up to this many entries everything is done in float64.
-_SMALL = 2**20
+#: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
+_SMALL, _EASY_TOL = 2**20, 1e-3
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
 #: What float32 products may hide of the marginal error.
@@ -37,8 +37,9 @@ _FLOAT32_NOISE = 5e-7
 #: A stage stalls when the best error of this many passes is not below this share of the best
 #: error before them.
 _STALL_PASSES, _STALL_SHARE = 150, 0.8
-#: Looser than this tolerance there are too few passes left to pay for choosing entries.
-_SPARSE_TOL = 1e-4
+#: From this tolerance on there are too few passes left to pay for choosing entries, and below
+#: this size passes cost too little.
+_SPARSE_TOL, _SPARSE_SIZE = 1e-4, 2**17
 #: Largest cost, in units of epsilon, for which one kernel serves problems with different
 #: potentials.
 _BATCH_RANGE = 250.0
@@ -225,13 +226,11 @@ class PairwiseSolve:
         settings = self._settings
         precisions = self._precisions()
         kernel = self._make_kernel(precisions[0])
-        if g is None and not settings.annealing:
-            g = torch.zeros_like(self._b)
-        elif g is None:
+        if g is None:
             # Rounded exponents are good enough for the way.
             kernel.exponent_dtype = precisions[0].kernel
             guess = partial(self._costs.guess, self._a, self._b)
-            g = anneal(kernel, self._b, self._costs.scale(), guess, settings, self._progress)
+            g = anneal(kernel, self._b, self._costs.scale, guess, settings, self._progress)
             kernel.exponent_dtype = precisions[0].exponent
         h = g / settings.epsilon
         is_sparse = self._is_sparse(h)
@@ -249,7 +248,9 @@ class PairwiseSolve:
             h = reached.h
         return reached
 
-    def _iterate(self, kernel, h: Tensor, leave=None, *, noise: float = 0.0) -> Iterate:
+    def _iterate(
+        self, kernel, h: Tensor, leave=None, *, noise: float = 0.0, max_passes: int | None = None
+    ) -> Iterate:
         settings = self._settings
         tol = max(0.5 * settings.tol, settings.tol - noise)
         return iterate(
@@ -260,6 +261,7 @@ class PairwiseSolve:
             tol,
             self._progress,
             memory=settings.memory,
+            max_passes=max_passes,
             leave=leave,
         )
 
@@ -275,7 +277,8 @@ class PairwiseSolve:
         if settings.dtype is not None:
             return [Precision(settings.dtype, settings.dtype)]
         double = Precision(torch.float64, torch.float64)
-        if n * m <= _SMALL or len(self._b) > 1 or settings.tol < _MIXED_TOL:
+        small = n * m <= _SMALL and settings.tol < _EASY_TOL
+        if small or len(self._b) > 1 or settings.tol < _MIXED_TOL:
             return [double]
         single = Precision(torch.float32, torch.float32)
         if settings.tol >= _FLOAT32_TOL and self._noise(single) <= 0.2 * settings.tol:
@@ -290,7 +293,7 @@ class PairwiseSolve:
             return _FLOAT32_NOISE
         # Rounding of the cost and the potentials, both of the cost's size, in units of epsilon.
         unit_roundoff = 0.5 * torch.finfo(torch.float32).eps
-        return _FLOAT32_NOISE + 2.0 * unit_roundoff * self._costs.scale() / self._settings.epsilon
+        return _FLOAT32_NOISE + 2.0 * unit_roundoff * self._costs.scale / self._settings.epsilon
 
     def _make_kernel(self, precision: Precision):
         n, m = self._costs.shape
@@ -307,8 +310,8 @@ class PairwiseSolve:
         """Whether a finish on the entries that matter would pay."""
         n, m = self._costs.shape
         on_cpu = self._costs.device.type == "cpu"
-        long = self._settings.tol <= _SPARSE_TOL and self._settings.dtype is None
-        if not (on_cpu and long and len(h) == 1 and n * m > _SMALL):
+        long = self._settings.tol < _SPARSE_TOL and self._settings.dtype != torch.float32
+        if not (on_cpu and long and len(h) == 1 and n * m > _SPARSE_SIZE):
             return False
         density = estimate_density(
             self._costs, h[0], self._b[0], self._settings.epsilon, self._threshold
@@ -326,8 +329,12 @@ class PairwiseSolve:
         full.absorb(reached.h, settings.epsilon)
         threshold = self._threshold
         while True:
+            # One pass is kept for the measurement.
+            max_passes = self._progress.max_iter - len(self._progress.errors) - 1
+            if max_passes < 1:
+                return reached
             kernel = SparseKernel(self._costs, self._a, self._b, threshold)
-            h = self._iterate(kernel, reached.h).h
+            h = self._iterate(kernel, reached.h, max_passes=max_passes).h
             half = full.half_steps(h)
             reached = Iterate(h, half.row_log, half.error)
             self._progress.record(float(half.error.max()), settings.epsilon)

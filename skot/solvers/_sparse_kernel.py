@@ -41,9 +41,8 @@ def estimate_density(costs, h: Tensor, b: Tensor, epsilon: float, threshold: flo
     """
     n, _ = costs.shape
     tile = costs.logit_tiles(h + b.log(), epsilon, torch.float64)
-    starts = range(0, n, max(1, n // _SAMPLED_ROWS))
-    kept = [(softmax_tile(tile(slice(i, i + 1)))[0] > threshold).double().mean() for i in starts]
-    return float(torch.stack(kept).mean())
+    sampled, _ = softmax_tile(tile(slice(0, n, max(1, n // _SAMPLED_ROWS))))
+    return float((sampled > threshold).double().mean())
 
 
 class SparseKernel(PairwiseKernel):

@@ -20,6 +20,9 @@ from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_cal
 from skot.utils._sklearn import Interval, StrOptions, fit_context
 from skot.utils.validation import DomainSplit, known_labels, split_domains
 
+#: Up to this many pairs of rows the kernel is in float64, whatever the tolerance.
+_DOUBLE_PAIRS = 2**20
+
 
 class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     r"""Transport one sample to another by entropic optimal transport.
@@ -233,7 +236,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
                 result = self._fit_classes(samples, weights, split, unit, options)
             else:
                 self._class_cost = None
-                result = sinkhorn(*samples, *weights, **options)
+                result = sinkhorn(*samples, *weights, dtype=self._dtype(samples), **options)
                 self._store_progress(result.errors)
             self.potentials_ = EntropicPotentials(
                 *samples, *weights, result.f, result.g, self.cost_, self.epsilon_
@@ -280,6 +283,12 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         # Two single points have no spread: any unit will do.
         return scale if scale > 0 else 1.0
 
+    @staticmethod
+    def _dtype(samples: tuple[Tensor, Tensor]) -> torch.dtype | None:
+        """Float64 for small problems, where it costs little and repeats to the last digits."""
+        n_pairs = len(samples[0]) * len(samples[1])
+        return torch.float64 if n_pairs <= _DOUBLE_PAIRS else None
+
     def _checked_initializer(self) -> Initializer | None:
         if self.initializer is None:
             return None
@@ -300,7 +309,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             target_labels=self._target_codes(split),
             **options,
         )
-        self._class_cost = (torch.from_numpy(codes).to(x.device), solution.class_cost)
+        # On the CPU, so that a pickle loads on a machine without an accelerator.
+        self._class_cost = (torch.from_numpy(codes), solution.class_cost.cpu())
         self._store_progress(solution.errors)
         return solution.sinkhorn
 
