@@ -30,7 +30,7 @@ def main():
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     # On a terminal only: in a file or a log the bars would be noise.
-    callbacks = [ProgressBar()] if sys.stdout.isatty() else []
+    callbacks = [ProgressBar(max_propagation_depth=0)] if sys.stdout.isatty() else []
 
     start = time.perf_counter()
     pictures = run_digits(output, callbacks)

@@ -26,8 +26,8 @@ from skot.utils import stack_domains
 
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
 PER_CLASS = {"amazon": 20, "caltech10": 20, "dslr": 8, "webcam": 20}
-EPSILONS = (0.01, 0.02, 0.05, 0.1, 0.2)
-STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
+EPSILONS = (0.05, 0.1, 0.2, 0.5)
+STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 
 
 def load(domain: str) -> tuple[np.ndarray, np.ndarray]:

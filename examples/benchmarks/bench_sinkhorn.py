@@ -9,6 +9,7 @@ points to potentials or plan.
 import itertools
 import math
 import sys
+from dataclasses import replace
 
 from _harness import (
     CUT_SECONDS,
@@ -26,18 +27,18 @@ from _peers import candidates
 from _problems import Problem
 from render import render_all
 
-# The peers that are slowest least often come first: the others are then stopped early.
-LIBRARIES = ("mdot", "ott", "pot", "skot")
+PEERS = ("mdot", "ott", "pot")
+LIBRARIES = (*PEERS, "skot")
 SIZES = (500, 2000, 10000)
 DIMENSIONS = (2, 16, 128)
 EPSILONS = (0.1, 0.01, 0.001)
 TOLERANCES = (1e-3, 1e-6)
 
 # A stopping tolerance is tuned (at most this often) only while a call is this short.
-MAX_TUNING, TUNING_SECONDS = 2, 20.0
+MAX_TUNING, TUNING_SECONDS = 2, 5.0
 
 # A peer that needs more than this times the best peer so far in a cell cannot change the ratio.
-PATIENCE, PATIENCE_SECONDS = 5.0, 2.0
+PATIENCE, PATIENCE_SECONDS = 3.0, 2.0
 
 # A variant slower than this times the best one of its library is not tried at the next size.
 RACE = 1.5
@@ -51,6 +52,21 @@ def without_aim(settings: dict) -> dict:
 def attempts_of(cell: dict, variant: dict) -> list[dict]:
     """Return the attempts of a variant in a cell, however their stopping test was aimed."""
     return [a for a in cell["attempts"] if without_aim(a["settings"]) == variant]
+
+
+def best_of(cell: dict) -> float:
+    """Return the time of the fastest peer that reached the tolerance in a cell, or the cut."""
+    reached = [cell[peer]["seconds"] for peer in PEERS if cell.get(peer, {}).get("status") == "ok"]
+    return min(reached, default=CUT_SECONDS)
+
+
+def running_order(problem: Problem, peers: list[str], store: Store) -> list[str]:
+    """Return the peers, the fastest at the next smaller size first: it stops the others early."""
+    for n in sorted((n for n in SIZES if n < problem.n), reverse=True):
+        cell = store.cells.get(replace(problem, n=n).key)
+        if cell is not None:
+            return sorted(peers, key=lambda peer: cell.get(peer, {}).get("seconds", CUT_SECONDS))
+    return list(peers)
 
 
 class Race:
@@ -107,6 +123,13 @@ class Race:
         growth = (self.problem.n / n) ** 2 / 4
         return not reached or min(reached) * growth > CUT_SECONDS
 
+    def hopeless(self) -> bool:
+        """Tell whether another peer was far ahead at the next smaller size."""
+        if self.library == "skot" or (below := self.smaller()) is None or below[0] < 2000:
+            return False
+        key = replace(self.problem, n=below[0]).key
+        return below[1]["seconds"] > PATIENCE * best_of(self.store.cells[key])
+
     def first_aim(self, variant: dict) -> float:
         """Return the tuned stopping tolerance of the same variant at a smaller size."""
         below = self.smaller()
@@ -126,8 +149,9 @@ class Race:
             candidates(self.library, self.problem.epsilon, self.problem.tol),
             key=lambda v: -likely.count(v),
         )
+        hopeless = self.hopeless()
         for variant in variants:
-            if self.library != "skot" and self.implied(variant):
+            if hopeless or (self.library != "skot" and self.implied(variant)):
                 self.attempts.append({"settings": variant, "status": "cut (implied)"})
             else:
                 self.tune(variant)
@@ -148,14 +172,9 @@ class Race:
         reached = [a["seconds"] for a in self.attempts if a["status"] == "ok"]
         if reached:
             limits.append(RACE * min(reached) + 0.3)
-        cell = self.store.cells.get(self.problem.key, {})
-        others = [
-            cell[peer]["seconds"]
-            for peer in LIBRARIES[:-1]
-            if peer != self.library and cell.get(peer, {}).get("status") == "ok"
-        ]
-        if others and self.library != "skot":
-            limits.append(PATIENCE * min(others) + PATIENCE_SECONDS)
+        others = {**self.store.cells.get(self.problem.key, {}), self.library: {}}
+        if self.library != "skot":
+            limits.append(PATIENCE * best_of(others) + PATIENCE_SECONDS)
         return min(limits)
 
     def tune(self, variant: dict) -> None:
@@ -211,14 +230,13 @@ def main() -> None:
     parser.add_argument("--d", type=int, nargs="+", default=DIMENSIONS)
     parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS)
     parser.add_argument("--tol", type=float, nargs="+", default=TOLERANCES)
-    parser.add_argument("--peers", nargs="*", choices=LIBRARIES[:-1], default=LIBRARIES[:-1])
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--only-peers", action="store_true", help="leave skot out")
     parser.add_argument("--again", nargs="*", choices=LIBRARIES, default=(), help="measure anew")
     args = parser.parse_args()
     pin(args.core)
     store = Store(args.output, fresh=args.fresh)
     store.begin()
-    libraries = [*args.peers, *([] if args.only_peers else ["skot"])]
     grid = itertools.product(
         sorted(args.n), args.d, sorted(args.epsilon, reverse=True), sorted(args.tol, reverse=True)
     )
@@ -226,7 +244,8 @@ def main() -> None:
     try:
         for n, d, epsilon, tol in grid:
             problem = Problem(n, d, epsilon, tol)
-            for library in libraries:
+            libraries = running_order(problem, args.peers, store)
+            for library in libraries if args.only_peers else [*libraries, "skot"]:
                 if library in store.cells.get(problem.key, {}) and library not in args.again:
                     continue
                 result = Race(library, problem, store, workers).run()

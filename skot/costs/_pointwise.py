@@ -242,6 +242,10 @@ class SphereGeodesic(Cost):
         length = torch.linalg.vector_norm(tangent, dim=1, keepdim=True)
         return torch.cos(length) * base + torch.sinc(length / torch.pi) * tangent
 
+    def barycenter(self, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        # Only directions matter, and the gradient at a huge row would be lost.
+        return super().barycenter(_unit_rows(x), y, weights)
+
 
 def _unit_rows(x: Tensor) -> Tensor:
     """Rows divided by their norms, safely for tiny and huge entries; zero rows stay zero."""

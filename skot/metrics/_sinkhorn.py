@@ -8,6 +8,7 @@ from torch import Tensor
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
 from skot.solvers import sinkhorn
+from skot.utils.validation import check_points
 
 #: Share of the mean pairwise cost that is the default regularisation.
 _DEFAULT_SHARE = 0.05
@@ -95,9 +96,8 @@ def sinkhorn_divergence(
 
 def _spread(X, weights, cost) -> float:
     """Mean cost between two independent points of a sample."""
-    detached = X.detach() if isinstance(X, Tensor) else X
     measure = EmpiricalMeasure.from_points(
-        detached, None if weights is None else torch.as_tensor(weights), dtype=torch.float64
+        check_points(X), None if weights is None else torch.as_tensor(weights), dtype=torch.float64
     )
     points, weights = measure.points, measure.weights
     return cost.scale(points, points, weights, weights)

@@ -75,18 +75,23 @@ class GridKernel:
         half_steps : HalfSteps
             Residual and error.
         """
-        if self._in_scaling_range:
-            # A constant per problem is a gauge: removing it keeps the scalings in range.
-            gauge = h.amax(1, keepdim=True)
-            row_sums = self._apply((h - gauge).exp() * self._b)
-            row_log = row_sums.log() + gauge
-            column_log = self._apply(self._a / row_sums).log() - gauge
-        else:
-            row_log = self._apply_log(h + self._b.log())
-            column_log = self._apply_log(self._a.log() - row_log)
+        if not self._in_scaling_range:
+            return self._half_steps_log(h)
+        # h has mean zero, so its exponential is in range where the kernel is. Every operation
+        # here goes over all pixels of all problems: none that could be spared.
+        scaled_b = h.exp().mul_(self._b)
+        row_sums = self._apply(scaled_b)
+        column_sums = self._apply(self._a / row_sums)
+        error = scaled_b.mul_(column_sums).sub_(self._b).abs_().sum(1)
+        residual = column_sums.log_().add_(h).neg_()
+        return HalfSteps(residual, error, row_sums, torch.zeros_like(self._a[0]))
+
+    def _half_steps_log(self, h: Tensor) -> HalfSteps:
+        row_log = self._apply_log(h + self._b.log())
+        column_log = self._apply_log(self._a.log() - row_log)
         residual = -h - column_log
         error = (torch.expm1(-residual).abs() * self._b).sum(1)
-        return HalfSteps(residual, error, row_log, lost=False)
+        return HalfSteps(residual, error, torch.ones_like(row_log), row_log)
 
     def scale(self) -> float:
         """Mean cost between source and target, over all problems.
@@ -121,8 +126,10 @@ class GridKernel:
     def _apply(self, values: Tensor) -> Tensor:
         """Kernel times values, one axis at a time."""
         values = values.reshape(-1, *self._shape)
-        for axis, kernel in enumerate(self._kernels, start=1):
-            values = torch.movedim(torch.movedim(values, axis, -1) @ kernel, -1, axis)
+        for kernel in self._kernels:
+            # The first axis is contracted and goes last: after all axes the order is restored.
+            moved = torch.movedim(values, 1, -1)
+            values = moved @ kernel
         return values.reshape(len(values), -1)
 
     def _apply_log(self, values: Tensor) -> Tensor:

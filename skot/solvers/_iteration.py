@@ -21,6 +21,11 @@ ANNEALING_START = 0.3
 ANNEALING_TOL = 1e-2
 #: A residual this many times larger than the best one undoes the acceleration (squared norms).
 _WORSE = 4.0
+#: It is undone too when the best residual of this many passes is not below this share of the
+#: best one before.
+_STALE_PASSES, _STALE_SHARE = 100, 0.9
+#: The acceleration makes progress if the best residual falls below this share before it is undone.
+_PROGRESS = 0.95
 
 
 @dataclass
@@ -149,6 +154,117 @@ class Iterate:
     error: Tensor
 
 
+class SafeguardedAcceleration:
+    """Anderson's steps, taken back where they do harm.
+
+    When the residual has grown, or has not shrunk for long, a problem returns to the plain step
+    from its best iterate and forgets its past. That alone can go in circles: when the best residual
+    has not shrunk since the last return, plain steps follow, twice as many as the last time.
+    Plain steps converge by themselves, so the whole does.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_problems, m)
+        Of the norm of residuals.
+    memory : int
+        Of the acceleration; 0 is the plain iteration.
+    """
+
+    def __init__(self, weights: Tensor, memory: int):
+        self._weights, self._memory = weights, memory
+        self._anderson = AndersonAcceleration(weights, memory)
+        self._best_next = torch.zeros_like(weights)
+        self._best = torch.full_like(weights[:, 0], torch.inf)
+        # The best residual at the last return and at the last look for progress.
+        self._anchor, self._looked = self._best, self._best
+        # The length of the last run of plain steps, and how many of them are left.
+        self._run, self._left = torch.zeros_like(self._best), torch.zeros_like(self._best)
+        self._n_steps, self._all_accelerated = 0, True
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only some problems.
+
+        Parameters
+        ----------
+        rows : Tensor of bool, shape (n_problems,)
+            Which problems stay.
+        """
+        self._anderson.select(rows)
+        self._weights, self._best_next = self._weights[rows], self._best_next[rows]
+        self._best, self._anchor, self._looked = (
+            self._best[rows],
+            self._anchor[rows],
+            self._looked[rows],
+        )
+        self._run, self._left = self._run[rows], self._left[rows]
+
+    def step(self, h: Tensor, residual: Tensor) -> Tensor:
+        """Return the next iterate.
+
+        Parameters
+        ----------
+        h : Tensor of shape (n_problems, m)
+            Current iterate.
+        residual : Tensor of shape (n_problems, m)
+            Its residual.
+
+        Returns
+        -------
+        h : Tensor of shape (n_problems, m)
+            The next iterate.
+        """
+        plain = h + residual
+        if self._memory == 0:
+            return plain
+        norm = (residual.square() * self._weights).sum(1)
+        following = self._anderson.step(h, residual)
+        undone = norm > _WORSE * self._best
+        self._n_steps += 1
+        if self._n_steps % _STALE_PASSES == 0:
+            undone |= self._best > _STALE_SHARE * self._looked
+            self._looked = self._best
+        if self._all_accelerated and not bool(undone.any()):
+            self._keep_best(norm < self._best, norm, plain)
+            return following
+        is_plain = self._left > 0
+        undone &= ~is_plain
+        following = torch.where(is_plain[:, None], plain, following)
+        following = torch.where(undone[:, None], self._best_next, following)
+        self._anderson.restart(undone)
+        self._keep_best(((norm < self._best) | is_plain) & ~undone, norm, plain)
+        self._left = (self._left - 1.0).clamp_min(0.0)
+        self._return(undone)
+        return following
+
+    def step_back(self) -> Tensor | None:
+        """Forget the past of all problems, and return them to their best iterates.
+
+        Returns
+        -------
+        h : Tensor of shape (n_problems, m) or None
+            The plain steps from there; None where a problem has none that is better.
+        """
+        self._anderson.restart()
+        if bool((torch.isinf(self._best) | (self._left > 0)).any()):
+            return None
+        self._return(torch.ones_like(self._best, dtype=torch.bool))
+        return self._best_next
+
+    def _keep_best(self, rows: Tensor, norm: Tensor, plain: Tensor) -> None:
+        self._best_next = torch.where(rows[:, None], plain, self._best_next)
+        self._best = torch.where(rows, norm, self._best)
+
+    def _return(self, rows: Tensor) -> None:
+        """Note that some problems went back: the longer the run of plain steps, the more often."""
+        circles = self._best > _PROGRESS * self._anchor
+        run = torch.where(circles, 2.0 * self._run + 1.0, 0.0)
+        self._run = torch.where(rows, run, self._run)
+        self._left = torch.where(rows, run, self._left)
+        self._anchor = torch.where(rows, self._best, self._anchor)
+        self._best = torch.where(rows, torch.inf, self._best)
+        self._all_accelerated = not bool((self._left > 0).any())
+
+
 def iterate(
     kernel,
     h: Tensor,
@@ -163,8 +279,7 @@ def iterate(
 ) -> Iterate:
     """Iterate at one epsilon until every problem has reached the tolerance.
 
-    Anderson's step is taken unless the residual grew: then the problem goes back to the plain
-    step from its best iterate and forgets its past. Problems that have arrived leave the batch.
+    Steps are :class:`SafeguardedAcceleration`'s. Problems that have arrived leave the batch.
 
     Parameters
     ----------
@@ -194,54 +309,42 @@ def iterate(
     """
     kernel.select(None)
     kernel.absorb(h, epsilon)
-    acceleration = AndersonAcceleration(b, memory)
-    best = torch.full_like(h[:, 0], torch.inf)
-    best_next = h
+    acceleration = SafeguardedAcceleration(b, memory)
     active = torch.arange(len(h), device=h.device)
-    final: Iterate | None = None
+    left_over: Iterate | None = None
     first = len(progress.errors)
     while True:
         half = kernel.half_steps(h)
-        final = _store(final, active, h, half)
-        progress.record(float(final.error.max()), epsilon)
+        progress.record(float(half.error.max()), epsilon)
         passes = len(progress.errors) - first
-        if progress.errors[-1] <= tol or progress.exhausted or passes == max_passes:
-            return final
-        if leave is not None and leave(progress.errors[first:]):
-            return final
+        is_over = progress.errors[-1] <= tol or progress.exhausted or passes == max_passes
+        if is_over or (leave is not None and leave(progress.errors[first:])):
+            return _store(left_over, active, h, half)
         if half.lost:
-            # Some columns are out of reach of clamped exponentials: place them exactly.
-            h = kernel.exact_target_update(half.row_log, epsilon)
+            # Some columns are out of reach of the exponentials. An accelerated step went astray,
+            # or the start did: then they are placed exactly.
+            back = acceleration.step_back()
+            h = kernel.exact_target_update(half.row_log, epsilon) if back is None else back
             kernel.absorb(h, epsilon)
-            acceleration.restart()
-            best.fill_(torch.inf)
             continue
         arrived = half.error <= tol
-        norm = (half.residual.square() * b).sum(1)
-        following = acceleration.step(h, half.residual)
-        worse = norm > _WORSE * best
-        better = norm < best
-        if bool(worse.any()):
-            following = torch.where(worse[:, None], best_next, following)
-            acceleration.restart(worse)
-        best_next = torch.where(better[:, None], h + half.residual, best_next)
-        best = torch.where(worse, torch.inf, torch.where(better, norm, best))
+        h_now, following = h, acceleration.step(h, half.residual)
         # A constant added to h changes nothing, but lets scalings drift out of range.
         h = following - (following * b).sum(1, keepdim=True)
         if h.shape[0] > 1 and 2 * int(arrived.sum()) > h.shape[0]:
             kept = ~arrived
+            left_over = _store(left_over, active, h_now, half)
             kernel.select(kept)
             acceleration.select(kept)
             h, b, active = h[kept], b[kept], active[kept]
-            best, best_next = best[kept], best_next[kept]
         if not kernel.in_range(h):
             kernel.absorb(h, epsilon)
 
 
-def _store(final: Iterate | None, active: Tensor, h: Tensor, half: HalfSteps) -> Iterate:
-    """Write the iterates of the active problems over their last ones."""
-    if final is None or active.shape == final.error.shape:
+def _store(known: Iterate | None, active: Tensor, h: Tensor, half: HalfSteps) -> Iterate:
+    """Write the iterates of the active problems over what is known of all."""
+    if known is None:
         return Iterate(h, half.row_log, half.error)
-    final.h[active], final.row_log[active] = h, half.row_log
-    final.error[active] = half.error
-    return final
+    known.h[active], known.row_log[active] = h, half.row_log
+    known.error[active] = half.error
+    return known

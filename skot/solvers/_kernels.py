@@ -32,19 +32,29 @@ class HalfSteps(NamedTuple):
         Change of h in a plain iteration.
     error : Tensor of shape (n_problems,)
         L1 error of the target marginal (the source marginal is exact).
-    row_log : Tensor of shape (n_problems, n)
-        Logarithm of the row sums, so that ``f = epsilon * (-row_log)`` up to row constants.
+    row_sums : Tensor of shape (n_problems, n)
+        Row sums of the kernel with the potential, without a factor.
+    row_offset : Tensor of shape (n,) or (n_problems, n)
+        Logarithm of that factor.
     lost : bool
         Whether some column was out of reach of the exponentials.
     """
 
     residual: Tensor
     error: Tensor
-    row_log: Tensor
-    lost: bool
+    row_sums: Tensor
+    row_offset: Tensor
+    lost: bool = False
+
+    @property
+    def row_log(self) -> Tensor:
+        """Logarithm of the row sums: ``f = -epsilon * row_log`` up to row constants."""
+        return self.row_offset + self.row_sums.log()
 
 
-def target_half_step(change: Tensor, column_sums: Tensor, b: Tensor, row_log: Tensor) -> HalfSteps:
+def target_half_step(
+    change: Tensor, column_sums: Tensor, b: Tensor, row_sums: Tensor, row_offset: Tensor
+) -> HalfSteps:
     """Finish a pass from the scaled column sums.
 
     Parameters
@@ -55,8 +65,8 @@ def target_half_step(change: Tensor, column_sums: Tensor, b: Tensor, row_log: Te
         Column masses divided by ``b exp(change)``.
     b : Tensor of shape (n_problems, m)
         Target weights.
-    row_log : Tensor of shape (n_problems, n)
-        Logarithm of the row sums.
+    row_sums, row_offset : Tensor
+        As in :class:`HalfSteps`.
 
     Returns
     -------
@@ -69,7 +79,7 @@ def target_half_step(change: Tensor, column_sums: Tensor, b: Tensor, row_log: Te
     # by a common factor of 1e-6, which would look like an error of the marginal.
     log_masses = log_masses - (log_masses.exp() * b).sum(1, keepdim=True).log()
     error = (torch.expm1(log_masses).abs() * b).sum(1)
-    return HalfSteps(-log_masses, error, row_log, lost)
+    return HalfSteps(-log_masses, error, row_sums, row_offset, lost)
 
 
 class PairwiseKernel:
@@ -201,8 +211,7 @@ class StoredKernel(PairwiseKernel):
         else:
             row_sums = scaled_b @ self._kernel.T
             column_sums = (self._a / row_sums) @ self._kernel
-        row_log = self._largest + row_sums.log()
-        return target_half_step(change, column_sums, self._b, row_log)
+        return target_half_step(change, column_sums, self._b, row_sums, self._largest)
 
     def _products(self, scaled_b: Tensor) -> tuple[Tensor, Tensor]:
         """Both products for one problem, tile by tile, so that the kernel is read once."""
@@ -284,13 +293,15 @@ class StreamedKernel(PairwiseKernel):
         n, m = self.costs.shape
         tile = self.costs.logit_tiles(h[0], self._epsilon, self.exponent_dtype)
         a, b = self._a[0].to(self._dtype), self._b[0].to(self._dtype)
-        row_log = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
+        row_sums = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
+        row_offset = torch.empty_like(row_sums)
         column_sums = torch.zeros_like(h)
         for rows in row_tiles(n, m):
             logits = tile(rows)
             largest = logits.amax(1, keepdim=True)
             logits = clamped_exp_(logits.sub_(largest).to(self._dtype))
-            row_sums = torch.mv(logits, b)
-            column_sums[0] += torch.mv(logits.T, a[rows] / row_sums)
-            row_log[0, rows] = largest[:, 0].double() + row_sums.double().log()
-        return target_half_step(torch.zeros_like(h), column_sums, self._b, row_log)
+            sums = torch.mv(logits, b)
+            column_sums[0] += torch.mv(logits.T, a[rows] / sums)
+            row_sums[0, rows], row_offset[0, rows] = sums.double(), largest[:, 0].double()
+        change = torch.zeros_like(h)
+        return target_half_step(change, column_sums, self._b, row_sums, row_offset)

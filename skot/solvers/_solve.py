@@ -7,7 +7,7 @@ of :mod:`skot.solvers._iteration`.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ from skot.solvers._iteration import (
     iterate,
 )
 from skot.solvers._kernels import StoredKernel, StreamedKernel
+from skot.solvers._newton import newton
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
@@ -39,7 +40,7 @@ _FLOAT32_NOISE = 5e-7
 _STALL_PASSES, _STALL_SHARE = 150, 0.8
 #: From this tolerance on there are too few passes left to pay for choosing entries, and below
 #: this size passes cost too little.
-_SPARSE_TOL, _SPARSE_SIZE = 1e-4, 2**17
+_SPARSE_TOL, _SPARSE_SIZE = 1e-4, 2**18
 #: Largest cost, in units of epsilon, for which one kernel serves problems with different
 #: potentials.
 _BATCH_RANGE = 250.0
@@ -47,6 +48,8 @@ _BATCH_RANGE = 250.0
 _BATCH_ENTRIES = 2**16
 #: Logarithm of no mass at all: finite, so that differences with it stay numbers.
 _NOTHING = -1e300
+#: Passes after which a problem of at most this many entries is handed to Newton's method.
+_NEWTON_PASSES, _NEWTON_SIZE = 60, 2**18
 #: Share of entries up to which sparse products are faster than dense ones.
 _SPARSE_DENSITY = 0.05
 #: Largest entry that is dropped, in units of the tolerance; it may grow by ``exp(14)`` before
@@ -98,7 +101,7 @@ class Settings:
         """
         for name in ("epsilon", "tol"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            if not isinstance(value, Real) or not 0 < float(value) < float("inf"):
                 raise ValueError(f"{name} must be a positive number. Got {value!r}.")
         check_integer("anderson_memory", self.memory, 0)
         if self.storage not in ("auto", "kernel", "stream"):
@@ -238,13 +241,24 @@ class PairwiseSolve:
             if precision is not precisions[0]:
                 kernel = None  # two kernels at once would double the memory
                 kernel = self._make_kernel(precision)
-            leave = _leave_when(settled=is_sparse, stalled=precision is not precisions[-1])
+            leave = _leave_when(
+                settled=is_sparse,
+                stalled=precision is not precisions[-1],
+                slow=self._is_small(precision),
+            )
             reached = self._iterate(kernel, h, leave, noise=self._noise(precision))
             if self._is_done(reached):
                 break
             if is_sparse:
                 kernel = None
                 return self._finish_sparse(reached)
+            if self._is_small(precision):
+                epsilon, tol = settings.epsilon, settings.tol
+                args = (self._costs, self._a, self._b, reached.h, epsilon, tol, self._progress)
+                reached = newton(*args)
+                if not self._is_done(reached):
+                    reached = self._iterate(kernel, reached.h)
+                break
             h = reached.h
         return reached
 
@@ -303,6 +317,13 @@ class PairwiseSolve:
             stored = len(self._b) > 1 or mebibytes <= get_config()["working_memory"]
         kind = StoredKernel if stored else StreamedKernel
         return kind(self._costs, self._a, self._b, precision.kernel, precision.exponent)
+
+    def _is_small(self, precision: Precision) -> bool:
+        """Whether Newton's method is affordable where the iteration is slow."""
+        n, m = self._costs.shape
+        double = precision.kernel == torch.float64
+        accelerated = self._settings.memory > 0
+        return double and accelerated and len(self._b) == 1 and n * m <= _NEWTON_SIZE
 
     # The finish on few entries
 
@@ -465,7 +486,7 @@ def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Set
     return Iterate(h[None], row_log[None], reached.error)
 
 
-def _leave_when(*, settled: bool, stalled: bool) -> Callable[[list[float]], bool]:
+def _leave_when(*, settled: bool, stalled: bool, slow: bool) -> Callable[[list[float]], bool]:
     """When to leave the iteration before it has converged.
 
     Parameters
@@ -474,6 +495,8 @@ def _leave_when(*, settled: bool, stalled: bool) -> Callable[[list[float]], bool
         As soon as the potentials are close enough to choose entries.
     stalled : bool
         When float32 has given what it can.
+    slow : bool
+        When it takes many passes.
 
     Returns
     -------
@@ -483,6 +506,8 @@ def _leave_when(*, settled: bool, stalled: bool) -> Callable[[list[float]], bool
 
     def leave(errors: list[float]) -> bool:
         if settled and errors[-1] <= ANNEALING_TOL:
+            return True
+        if slow and len(errors) >= _NEWTON_PASSES:
             return True
         if not stalled or len(errors) <= _STALL_PASSES:
             return False

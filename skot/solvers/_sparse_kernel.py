@@ -5,7 +5,6 @@ right, the other entries can be left out, and passes in float64 cost a fraction 
 the full kernel in float32.
 """
 
-import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
@@ -126,7 +125,7 @@ class SparseKernel(PairwiseKernel):
         change = h[0] - self._absorbed
         row_sums = self._kernel @ change.exp().numpy()
         column_sums = torch.from_numpy(self._transposed @ (self._a[0].numpy() / row_sums))
-        row_log = self._row_log + torch.from_numpy(np.log(row_sums))
         # The kernel holds the target weights: divided out to compare with the target's mass.
         sums = (column_sums / self._b[0])[None]
-        return target_half_step(change[None], sums, self._b, row_log[None])
+        row_sums = torch.from_numpy(row_sums)[None]
+        return target_half_step(change[None], sums, self._b, row_sums, self._row_log)

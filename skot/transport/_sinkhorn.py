@@ -337,5 +337,5 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             f"{self.marginal_error_:.1e} after {self.n_iter_} iterations, more than "
             f"tol={self.tol:g}. Increase max_iter, epsilon or tol.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=6,  # past the decorators of fit
         )

@@ -1,0 +1,171 @@
+"""The debiased Sinkhorn cost."""
+
+import numpy as np
+import pytest
+import torch
+from _problems import numpy_samples, plain_sinkhorn, random_pair
+from scipy.spatial.distance import cdist
+
+from skot.metrics import sinkhorn_divergence
+
+X, Y = numpy_samples(shift=0.8)
+TIGHT = {"epsilon": 0.5, "tol": 1e-10, "max_iter": 20_000}
+
+
+def entropic_value(x, y, a, b, epsilon):
+    """From the definition, by Cuturi's algorithm."""
+    cost = cdist(x, y, "sqeuclidean")
+    _, plan = plain_sinkhorn(cost, a, b, epsilon, 3000)
+    return (plan * (cost + epsilon * np.log(plan / (a[:, None] * b)))).sum()
+
+
+@pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean", "cityblock"])
+def test_zero_on_itself(cost):
+    assert sinkhorn_divergence(X, X, cost=cost) == pytest.approx(0.0, abs=1e-12)
+    shuffled = X[np.random.RandomState(0).permutation(len(X))]
+    assert sinkhorn_divergence(X, shuffled, cost=cost) == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.01, 0.5, 50.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_positive_and_symmetric(seed, epsilon):
+    x, y, a, b = (part.numpy() for part in random_pair(seed=seed, shift=0.1))
+    options = {"epsilon": epsilon, "tol": 1e-6}
+    forth = sinkhorn_divergence(x, y, a=a, b=b, **options)
+    back = sinkhorn_divergence(y, x, a=b, b=a, **options)
+    assert isinstance(forth, float)
+    assert forth > 1e-3
+    assert forth == pytest.approx(back, rel=1e-4)
+
+
+def test_definition():
+    x, y, a, b = (part.numpy() for part in random_pair())
+    expected = entropic_value(x, y, a, b, 0.5)
+    expected -= 0.5 * (entropic_value(x, x, a, a, 0.5) + entropic_value(y, y, b, b, 0.5))
+    assert sinkhorn_divergence(x, y, a=a, b=b, **TIGHT) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("shift", [[0.0, 0.0], [0.1, 0.0], [3.0, -4.0], [1e3, 2e3]])
+@pytest.mark.parametrize("epsilon", [None, 0.5, 10.0])
+def test_translation(shift, epsilon):
+    squared = float(np.sum(np.square(shift)))
+    divergence = sinkhorn_divergence(X, X + shift, epsilon=epsilon)
+    assert divergence == pytest.approx(squared, rel=1e-6, abs=1e-6)
+
+
+def test_shifting_one_of_two_samples():
+    """|x - y - t|^2 = |x - y|^2 - 2 <t, x - y> + |t|^2, and the plans stay what they are."""
+    t = np.array([2.0, -1.0])
+    gap = Y.mean(axis=0) - X.mean(axis=0)
+    expected = sinkhorn_divergence(X, Y, **TIGHT) + 2.0 * t @ gap + t @ t
+    assert sinkhorn_divergence(X, Y + t, **TIGHT) == pytest.approx(expected, rel=1e-8)
+
+
+def test_a_large_epsilon_leaves_the_distance_of_the_means():
+    gap = X.mean(axis=0) - Y.mean(axis=0)
+    assert sinkhorn_divergence(X, Y, epsilon=1e5) == pytest.approx(gap @ gap, rel=1e-3)
+
+
+def test_default_epsilon():
+    epsilon = 0.025 * (cdist(X, X, "sqeuclidean").mean() + cdist(Y, Y, "sqeuclidean").mean())
+    expected = sinkhorn_divergence(X, Y, epsilon=epsilon)
+    assert sinkhorn_divergence(X, Y) == pytest.approx(expected, rel=1e-9)
+    assert sinkhorn_divergence(X, Y, epsilon=4 * epsilon) != pytest.approx(expected, rel=1e-3)
+
+
+def test_weights_are_repeated_rows():
+    counts = np.random.RandomState(0).randint(0, 4, size=len(X))
+    weighted = sinkhorn_divergence(X, Y, a=counts / counts.sum(), **TIGHT)
+    repeated = sinkhorn_divergence(np.repeat(X, counts, axis=0), Y, **TIGHT)
+    assert weighted == pytest.approx(repeated, rel=1e-8)
+
+
+def test_single_points():
+    assert sinkhorn_divergence([[1.0, 2.0]], [[4.0, 6.0]]) == pytest.approx(25.0)
+
+
+def central_differences(function, at, step=1e-5):
+    gradient = torch.empty_like(at)
+    flat = gradient.view(-1)
+    for k in range(at.numel()):
+        shift = torch.zeros_like(at)
+        shift.view(-1)[k] = step
+        flat[k] = (function(at + shift) - function(at - shift)) / (2.0 * step)
+    return gradient
+
+
+def test_gradient_with_respect_to_points():
+    x, y, a, b = random_pair(7, 6, 2)
+    options = {"a": a, "b": b, **TIGHT}
+    x.requires_grad_()
+    y.requires_grad_()
+    divergence = sinkhorn_divergence(x, y, **options)
+    assert isinstance(divergence, torch.Tensor)
+    assert divergence.shape == ()
+    divergence.backward()
+    fixed_x, fixed_y = x.detach(), y.detach()
+    expected = central_differences(lambda z: sinkhorn_divergence(z, fixed_y, **options), fixed_x)
+    torch.testing.assert_close(x.grad, expected, rtol=1e-5, atol=1e-7)
+    expected = central_differences(lambda z: sinkhorn_divergence(fixed_x, z, **options), fixed_y)
+    torch.testing.assert_close(y.grad, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_gradient_with_respect_to_weights():
+    """Along directions that keep the total mass, which is where it is defined."""
+    x, y, a, b = random_pair(7, 6, 2)
+    a.requires_grad_()
+    sinkhorn_divergence(x, y, a=a, b=b, **TIGHT).backward()
+    direction = torch.linspace(-1.0, 1.0, len(a), dtype=a.dtype) * 0.01
+    fixed, step = a.detach(), 1e-4
+    ahead, behind = (
+        sinkhorn_divergence(x, y, a=fixed + sign * step * direction, b=b, **TIGHT)
+        for sign in (1, -1)
+    )
+    expected = (ahead - behind) / (2.0 * step)
+    assert float(a.grad @ direction) == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradient_vanishes_on_itself():
+    x = torch.from_numpy(X).requires_grad_()
+    sinkhorn_divergence(x, torch.from_numpy(X), **TIGHT).backward()
+    torch.testing.assert_close(x.grad, torch.zeros_like(x), rtol=0, atol=1e-9)
+
+
+def test_default_epsilon_keeps_the_gradient():
+    x = torch.from_numpy(X).requires_grad_()
+    sinkhorn_divergence(x, torch.from_numpy(Y)).backward()
+    assert x.grad.abs().max() > 1e-3
+
+
+def test_tensors_without_gradient_give_a_number():
+    value = sinkhorn_divergence(torch.from_numpy(X), torch.from_numpy(Y))
+    assert isinstance(value, float)
+    assert value == pytest.approx(sinkhorn_divergence(X, Y), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epsilon": 0.0},
+        {"epsilon": -1.0},
+        {"a": -np.ones(len(X))},
+        {"a": np.ones(len(X) - 1)},
+        {"cost": "minkowski"},
+        {"max_iter": 0},
+    ],
+    ids=str,
+)
+def test_bad_parameters(change):
+    with pytest.raises(ValueError):  # noqa: PT011
+        sinkhorn_divergence(X, Y, **change)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_points(value):
+    spoilt = X.copy()
+    spoilt[3, 1] = value
+    for pair in ((spoilt, Y), (X, spoilt)):
+        with pytest.raises(ValueError, match=r"NaN|infinity|finite"):
+            sinkhorn_divergence(*pair)
+    with pytest.raises(ValueError, match="features|width|dimension|columns"):
+        sinkhorn_divergence(X, Y[:, :1])
