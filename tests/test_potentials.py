@@ -1,135 +1,188 @@
-import copy
+"""Potentials that can be evaluated anywhere, against the formulas on dense matrices."""
+
 import pickle
 
-import numpy as np
 import pytest
 import torch
 from _problems import random_pair, squared_distances
 
-from skot.costs import Cosine, PNorm, SphereGeodesic, SquaredEuclidean
+from skot.costs import Cost, Euclidean, PNorm, SquaredEuclidean
 from skot.numerics import tiles
 from skot.potentials import EntropicPotentials
 from skot.solvers import sinkhorn
 
-EPSILON = 0.2
+EPSILON = 0.3
+CLOSE = {"rtol": 1e-9, "atol": 1e-10}
 
 
-def potentials(problem=None, cost=None, **options):
-    problem = random_pair(30, 22, 2) if problem is None else problem
+def solved(cost=None, seed=0, shift=0.7):
+    x, y, a, b = random_pair(seed=seed, shift=shift)
     cost = SquaredEuclidean() if cost is None else cost
-    result = sinkhorn(*problem, cost=cost, epsilon=EPSILON, tol=1e-11, max_iter=20_000, **options)
-    return EntropicPotentials(*problem, result.f, result.g, cost, EPSILON), result
+    result = sinkhorn(x, y, a, b, epsilon=EPSILON, cost=cost, tol=1e-12, max_iter=20_000)
+    return EntropicPotentials(x, y, a, b, result.f, result.g, cost, EPSILON)
 
 
-@pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(p=1.5, power=1.7), Cosine()], ids=repr)
-@pytest.mark.parametrize("shift", [0.0, 40.0])
-def test_extensions_agree_with_the_potentials_on_the_points(cost, shift):
-    x, y, a, b = random_pair(30, 22, 2)
-    both, result = potentials((x + shift, y, a, b), cost)
-    torch.testing.assert_close(both.source_potential(both.x), result.f, rtol=1e-8, atol=1e-7)
-    torch.testing.assert_close(both.target_potential(both.y), result.g, rtol=1e-8, atol=1e-7)
-    assert both.dual_value == pytest.approx(float(result.dual_value), rel=1e-12)
+@pytest.fixture(scope="module")
+def potentials():
+    return solved()
 
 
-def test_the_extension_is_the_documented_softmin():
-    both, _ = potentials()
-    new = torch.randn(9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    logits = (both.g - squared_distances(new, both.y)) / EPSILON + both.b.log()
+@pytest.fixture(scope="module")
+def rows():
+    generator = torch.Generator().manual_seed(5)
+    return 2.0 * torch.randn(9, 3, generator=generator, dtype=torch.float64)
+
+
+def dense_weights(potentials, rows):
+    logits = (potentials.g - potentials.cost.pairwise(rows, potentials.y)) / EPSILON
+    return torch.softmax(logits + potentials.b.log(), 1)
+
+
+def test_extensions_agree_with_the_potentials_on_their_points(potentials):
+    torch.testing.assert_close(potentials.source_potential(potentials.x), potentials.f, **CLOSE)
+    torch.testing.assert_close(potentials.target_potential(potentials.y), potentials.g, **CLOSE)
+
+
+def test_extensions_are_soft_minima(potentials, rows):
+    cost = squared_distances(rows, potentials.y)
+    logits = (potentials.g - cost) / EPSILON + potentials.b.log()
     expected = -EPSILON * torch.logsumexp(logits, 1)
-    torch.testing.assert_close(both.source_potential(new), expected)
-    torch.testing.assert_close(both.transport(new), torch.softmax(logits, 1) @ both.y)
-    logits = (both.f - squared_distances(new, both.x)) / EPSILON + both.a.log()
-    torch.testing.assert_close(both.inverse(new), torch.softmax(logits, 1) @ both.x)
+    torch.testing.assert_close(potentials.source_potential(rows), expected, **CLOSE)
+    cost = squared_distances(rows, potentials.x)
+    logits = (potentials.f - cost) / EPSILON + potentials.a.log()
+    expected = -EPSILON * torch.logsumexp(logits, 1)
+    torch.testing.assert_close(potentials.target_potential(rows), expected, **CLOSE)
 
 
-def test_the_map_is_the_gradient_of_the_potential():
-    both, _ = potentials()
-    new = torch.randn(5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def test_map_averages_the_targets(potentials, rows):
+    expected = dense_weights(potentials, rows) @ potentials.y
+    torch.testing.assert_close(potentials.transport(rows), expected, **CLOSE)
+
+
+def test_map_is_the_displacement_by_the_gradient(potentials, rows):
+    """T(x) = x - grad f(x) / 2 for the squared Euclidean cost, by finite differences."""
     step = 1e-5
-    for axis in range(2):
-        shift = torch.zeros(2, dtype=torch.float64)
-        shift[axis] = step
-        slope = (both.source_potential(new + shift) - both.source_potential(new - shift)) / step
-        # grad f = 2 (x - T(x)), and the difference quotient spans two steps.
-        torch.testing.assert_close(0.5 * slope, 2.0 * (new - both.transport(new))[:, axis])
+    gradient = torch.empty_like(rows)
+    for k in range(rows.shape[1]):
+        shift = torch.zeros(rows.shape[1], dtype=rows.dtype)
+        shift[k] = step
+        ahead, behind = (potentials.source_potential(rows + sign * shift) for sign in (1, -1))
+        gradient[:, k] = (ahead - behind) / (2.0 * step)
+    torch.testing.assert_close(potentials.transport(rows), rows - 0.5 * gradient, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(p=1.5, power=1.7)], ids=repr)
-def test_plan_tiles_are_the_plan(cost, monkeypatch):
-    both, result = potentials(cost=cost)
-    for entries in (tiles.TILE_ENTRIES, 50):
-        monkeypatch.setattr("skot.potentials.row_tiles", lambda n, m, e=entries: tiles.row_tiles(n, m, e))
-        parts = list(both.plan_tiles())
-        rows = [i for part, _ in parts for i in range(part.start, part.stop)]
-        assert rows == list(range(30))
-        plan = torch.cat([tile for _, tile in parts])
-        torch.testing.assert_close(plan, result.plan.toarray(), rtol=1e-7, atol=1e-14)
+def test_inverse_swaps_the_roles(potentials, rows):
+    p = potentials
+    swapped = EntropicPotentials(p.y, p.x, p.b, p.a, p.g, p.f, p.cost, EPSILON)
+    torch.testing.assert_close(p.inverse(rows), swapped.transport(rows), rtol=0, atol=0)
 
 
-def test_class_costs_shift_the_weights_of_a_row():
-    both, _ = potentials()
-    labels = torch.arange(30) % 3
-    table = torch.rand(3, 22, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    cost = squared_distances(both.x, both.y) + table[labels]
-    weights = torch.softmax((both.g - cost) / EPSILON + both.b.log(), 1)
-    torch.testing.assert_close(both.transport(both.x, (labels, table)), weights @ both.y)
-    plan = torch.cat([tile for _, tile in both.plan_tiles((labels, table))])
-    torch.testing.assert_close(plan, both.a[:, None] * weights)
-    # Row by row the same, whatever the tiles.
+def test_map_with_a_twist(rows):
+    """A power of the Euclidean distance, against the twist of the averaged gradient."""
+    potentials = solved(PNorm(p=2.0, power=1.5))
+    weights = dense_weights(potentials, rows)
+    difference = rows[:, None] - potentials.y[None]
+    norm = difference.norm(dim=-1, keepdim=True)
+    mean_gradient = (weights[:, :, None] * 1.5 * norm**-0.5 * difference).sum(1)
+    # grad of |z|^1.5 is 1.5 |z|^-0.5 z: its norm is 1.5 |z|^0.5.
+    length = mean_gradient.norm(dim=1, keepdim=True)
+    expected = rows - (length / 1.5) ** 2 * mean_gradient / length
+    torch.testing.assert_close(potentials.transport(rows), expected, rtol=1e-7, atol=1e-8)
+
+
+def test_cost_without_a_twist():
+    potentials = solved(Euclidean())
+    with pytest.raises(NotImplementedError, match="Euclidean has no twist"):
+        potentials.transport(potentials.x)
+    with pytest.raises(NotImplementedError, match="Euclidean has no twist"):
+        potentials.inverse(potentials.y)
+
+
+def test_plan(potentials):
+    p = potentials
+    blocks = list(p.plan_tiles())
+    assert sum(block.stop - block.start for block, _ in blocks) == len(p.x)
+    plan = torch.cat([tile for _, tile in blocks])
+    logits = (p.f[:, None] + p.g - squared_distances(p.x, p.y)) / EPSILON
+    torch.testing.assert_close(plan, p.a[:, None] * p.b * logits.exp(), **CLOSE)
+    torch.testing.assert_close(plan.sum(1), p.a, rtol=1e-12, atol=0)
+
+
+def test_class_cost(potentials, rows):
+    table = torch.tensor([[0.0], [3.0]], dtype=torch.float64) * torch.linspace(
+        -1, 1, len(potentials.y), dtype=torch.float64
+    )
+    labels = torch.arange(len(rows)) % 2
+    logits = (potentials.g - squared_distances(rows, potentials.y) - table[labels]) / EPSILON
+    expected = torch.softmax(logits + potentials.b.log(), 1) @ potentials.y
+    moved = potentials.transport(rows, (labels, table))
+    torch.testing.assert_close(moved, expected, **CLOSE)
+    torch.testing.assert_close(moved[::2], potentials.transport(rows)[::2], **CLOSE)
+    assert (moved - potentials.transport(rows))[1::2].abs().max() > 0.1
+
+
+def test_any_number_of_rows_at_a_time(potentials, rows, monkeypatch):
+    whole = potentials.transport(rows), potentials.source_potential(rows)
+    monkeypatch.setattr(tiles.row_tiles, "__defaults__", (2 * len(potentials.y),))
+    assert len(list(potentials.plan_tiles())) == len(potentials.x) // 2
+    torch.testing.assert_close(potentials.transport(rows), whole[0], rtol=1e-12, atol=0)
+    torch.testing.assert_close(potentials.source_potential(rows), whole[1], rtol=1e-12, atol=1e-12)
+
+
+def test_clouds_far_from_the_origin(rows):
+    near = solved()
+    p = near
+    offset = 1e6
+    far = EntropicPotentials(p.x + offset, p.y + offset, p.a, p.b, p.f, p.g, p.cost, EPSILON)
     torch.testing.assert_close(
-        both.transport(both.x[:1], (labels[:1], table)), (weights @ both.y)[:1]
+        far.transport(rows + offset) - offset, near.transport(rows), rtol=0, atol=1e-7
     )
 
 
-@pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(p=1.5, power=1.7)], ids=repr)
-@pytest.mark.parametrize("size", [1e10, 1e100, 1e200, 1.7e308])
-def test_rows_far_away_go_to_the_target_in_their_direction(cost, size):
-    both, _ = potentials(cost=cost)
-    far = torch.tensor([[size, 0.0], [-size, 0.5 * size], [0.0, -size]], dtype=torch.float64)
-    moved = both.transport(far)
-    assert torch.isfinite(moved).all()
-    if isinstance(cost, SquaredEuclidean):
-        # All the mass is on the support point farthest along the ray.
-        directions = torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], dtype=torch.float64)
-        torch.testing.assert_close(moved, both.y[(directions @ both.y.T).argmax(1)])
-    assert torch.isfinite(both.inverse(far)).all()
+@pytest.mark.parametrize("size", [1e20, 1e154, 1e200, 1.7e308])
+def test_far_rows_are_finite(potentials, size):
+    far = torch.tensor([[size, 0.0, 0.0], [-size, size, 0.0]], dtype=torch.float64)
+    directions = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 1.0, 0.0]], dtype=torch.float64)
+    expected = potentials.y[(directions @ potentials.y.T).argmax(1)]
+    torch.testing.assert_close(potentials.transport(far), expected, **CLOSE)
 
 
-def test_sphere_maps_stay_on_the_sphere():
-    both, _ = potentials(random_pair(30, 22, 3), SphereGeodesic())
-    moved = both.transport(both.x)
-    torch.testing.assert_close(moved.norm(dim=1), torch.ones(30, dtype=torch.float64))
+def test_points_without_mass_are_not_targets(potentials, rows):
+    p = potentials
+    extra = torch.cat([p.y, p.y[:1] + 0.1])
+    b, g = torch.cat([p.b, p.b.new_zeros(1)]), torch.cat([p.g, p.g.new_zeros(1)])
+    padded = EntropicPotentials(p.x, extra, p.a, b, p.f, g, p.cost, EPSILON)
+    torch.testing.assert_close(padded.transport(rows), p.transport(rows), **CLOSE)
+    assert torch.isfinite(padded.target_potential(extra)).all()
 
 
-def test_points_without_mass_are_never_a_goal():
-    x, y, a, b = random_pair(30, 22, 2)
-    b[:5] = 0.0
-    y[:5] = 1e3  # they would show in any average
-    both, _ = potentials((x, y, a, b / b.sum()))
-    assert both.transport(x).max() < 10.0
-    assert torch.isfinite(both.source_potential(x)).all()
+def test_values(potentials):
+    expected = sinkhorn(
+        potentials.x, potentials.y, potentials.a, potentials.b, epsilon=EPSILON, tol=1e-10
+    )
+    assert potentials.dual_value == pytest.approx(float(expected.dual_value), rel=1e-9)
 
 
-def test_any_dtype_and_no_rows():
-    both, _ = potentials()
-    assert both.transport(both.x.float()).dtype == torch.float64
-    assert both.transport(both.x[:0]).shape == (0, 2)
-    assert both.source_potential(both.x[:0]).shape == (0,)
+def test_pickle(potentials, rows):
+    twin = pickle.loads(pickle.dumps(potentials))
+    torch.testing.assert_close(twin.transport(rows), potentials.transport(rows), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("twin", [copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
-def test_copies_map_identically(twin):
-    both, _ = potentials()
-    np.testing.assert_array_equal(twin(both).transport(both.x), both.transport(both.x))
-    with pytest.raises(AttributeError):
-        twin(both).f = None
+def test_move_to_a_device(potentials):
+    moved = potentials.to("meta")
+    tensors = (moved.x, moved.y, moved.a, moved.b, moved.f, moved.g)
+    assert {str(tensor.device) for tensor in tensors} == {"meta"}
+    assert potentials.to("cpu").x is potentials.x
 
 
-@pytest.mark.gpu
-def test_moves_to_a_device_and_back():
-    both, _ = potentials()
-    there = both.to("cuda")
-    assert there.f.device.type == "cuda"
-    moved = there.transport(both.x.cuda())
-    torch.testing.assert_close(moved.cpu(), both.transport(both.x), rtol=1e-9, atol=1e-9)
-    assert pickle.loads(pickle.dumps(there)).f.device.type == "cpu"
+class Chebyshev(Cost):
+    def pairwise(self, x, y):
+        return (x[:, None] - y[None]).abs().amax(-1)
+
+
+def test_a_cost_of_one_method_has_potentials(rows):
+    potentials = solved(Chebyshev())
+    cost = (rows[:, None] - potentials.y[None]).abs().amax(-1)
+    logits = (potentials.g - cost) / EPSILON + potentials.b.log()
+    expected = -EPSILON * torch.logsumexp(logits, 1)
+    torch.testing.assert_close(potentials.source_potential(rows), expected, **CLOSE)

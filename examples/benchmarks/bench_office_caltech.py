@@ -27,6 +27,8 @@ from skot.utils import stack_domains
 DOMAINS = ("amazon", "caltech10", "dslr", "webcam")
 PER_CLASS = {"amazon": 20, "caltech10": 20, "dslr": 8, "webcam": 20}
 EPSILONS = (0.05, 0.1, 0.2, 0.5)
+# The class strength is searched around the best epsilons of the plain transports.
+CLASS_EPSILONS = (0.1, 0.2)
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 
 
@@ -92,11 +94,11 @@ METHODS = {
     "skot SinkhornTransport": (skot_plain, [(e,) for e in EPSILONS]),
     "POT SinkhornLpl1Transport": (
         pot_class_reg,
-        list(itertools.product(EPSILONS, STRENGTHS)),
+        list(itertools.product(CLASS_EPSILONS, STRENGTHS)),
     ),
     "skot SinkhornTransport, class_reg": (
         skot_class_reg,
-        list(itertools.product(EPSILONS, STRENGTHS)),
+        list(itertools.product(CLASS_EPSILONS, STRENGTHS)),
     ),
 }
 

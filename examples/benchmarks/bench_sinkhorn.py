@@ -102,26 +102,29 @@ class Race:
                 return n, cell
         return None
 
-    def implied(self, variant: dict) -> bool:
-        """Tell whether an easier or a smaller cell shows that a variant is no use in this one."""
+    def implied(self, variant: dict) -> str | None:
+        """Return the outcome that other cells imply for a variant, or None: it must be run."""
         for cell in self.easier():
             outcomes = {a["status"] for a in attempts_of(cell, variant)}
             if outcomes & {"cut", "missed", "cut (implied)"} and "ok" not in outcomes:
-                return True
+                return "cut (implied)"
         if (below := self.smaller()) is None:
-            return False
+            return None
         n, cell = below
         mine = attempts_of(cell, variant)
-        if not mine:
-            return False
+        outcomes = {a["status"] for a in mine}
         reached = [a["seconds"] for a in mine if a["status"] == "ok"]
-        slower = not reached or min(reached) > RACE * cell["seconds"]
-        if cell["status"] == "ok" and slower:
-            # Where it is cheap, everything is tried again.
-            return cell["seconds"] > 0.1
         # A quarter of the quadratic cost of a pass: the prediction must not be in doubt.
         growth = (self.problem.n / n) ** 2 / 4
-        return not reached or min(reached) * growth > CUT_SECONDS
+        if reached and min(reached) * growth > CUT_SECONDS:
+            return "cut (implied)"
+        if outcomes and outcomes <= {"cut", "missed", "cut (implied)"}:
+            return "cut (implied)"
+        # Where it is cheap, everything is tried again.
+        if mine and cell["status"] == "ok" and cell["seconds"] > 0.1:
+            behind = not reached or min(reached) > RACE * cell["seconds"]
+            return "slower (implied)" if behind else None
+        return None
 
     def hopeless(self) -> bool:
         """Tell whether another peer was far ahead at the next smaller size."""
@@ -149,21 +152,23 @@ class Race:
             candidates(self.library, self.problem.epsilon, self.problem.tol),
             key=lambda v: -likely.count(v),
         )
-        hopeless = self.hopeless()
+        behind = "slower (implied)" if self.hopeless() else None
         for variant in variants:
-            if hopeless or (self.library != "skot" and self.implied(variant)):
-                self.attempts.append({"settings": variant, "status": "cut (implied)"})
+            implied = None if self.library == "skot" else self.implied(variant) or behind
+            if implied is not None:
+                self.attempts.append({"settings": variant, "status": implied})
             else:
                 self.tune(variant)
         reached = [a for a in self.attempts if a["status"] == "ok"]
         if reached:
             return {**min(reached, key=lambda a: a["seconds"]), "attempts": self.attempts}
-        slower = [a["seconds"] for a in self.attempts if a["status"] == "slower"]
-        if slower:
+        outcomes = {a["status"] for a in self.attempts}
+        if "slower" in outcomes:
             # Some variant was stopped early, so 120 s is not known to be its time.
-            return {"status": "slower", "seconds": min(slower), "attempts": self.attempts}
-        measured = {a["status"] for a in self.attempts} & {"cut", "missed"}
-        status = "cut" if "cut" in measured else "missed" if measured else "cut (implied)"
+            seconds = min(a["seconds"] for a in self.attempts if a["status"] == "slower")
+            return {"status": "slower", "seconds": seconds, "attempts": self.attempts}
+        order = ("slower (implied)", "cut", "missed", "cut (implied)")
+        status = next(status for status in order if status in outcomes)
         return {"status": status, "seconds": CUT_SECONDS, "attempts": self.attempts}
 
     def limit(self) -> float:

@@ -1,6 +1,7 @@
 """Turn the stored results into docs/benchmarks.md: ``python examples/benchmarks/render.py``."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -33,16 +34,19 @@ def render_all() -> None:
 
 
 def provenance(runs: list[dict]) -> str:
-    """Return the command, date, machine and versions of the runs that made a table."""
-    known: list[dict] = []
+    """Return the commands, dates, machine and versions of the runs that made a table."""
+    commands: dict[str, list[str]] = {}
     for run in runs:
-        if run not in known:
-            known.append(run)
-    lines = []
-    for run in known:
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        lines.append(f"`{run['command']}`, {run['date']}, {run['machine']}; {versions}.\n")
-    return "\n".join(lines)
+        # Where it was stored and which core it ran on say nothing about the result.
+        command = re.sub(r" --(output|core) \S+", "", run["command"])
+        known = commands.setdefault(f"{run['date']}, {run['machine']}; {versions}.", [])
+        if command not in known:
+            known.append(command)
+    return "\n".join(
+        ", ".join(f"`{command}`" for command in known) + f": {circumstances}\n"
+        for circumstances, known in commands.items()
+    )
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -72,7 +76,12 @@ def outcome(result: dict | None) -> str:
         return f"{number(result['seconds'])} ({result['error']:.0e})"
     if result["status"] == "slower":
         return f"> {number(result['seconds'])}"
-    return {"cut": "cut", "missed": "missed", "cut (implied)": "not run"}[result["status"]]
+    return {
+        "cut": "cut",
+        "missed": "missed",
+        "cut (implied)": "cut*",
+        "slower (implied)": "not run",
+    }[result["status"]]
 
 
 def best_peer(cell: dict) -> float | None:
@@ -100,9 +109,10 @@ epsilon; mdot-tnt: float32 and float64), float32 being allowed at 1e-3, and with
 stopping tolerance found that reaches the error asked.
 
 *cut*: not done in {CUT_SECONDS:.0f} s, which then counts as the time. *missed*: ended without the
-error asked, counts as a cut. *> t*: stopped after t seconds, more than three times the best
-peer's time. *not run*: cut or missed at a larger epsilon and looser tolerance (an implied cut), or
-more than three times slower than the best peer, or too slow for the cut, at the next smaller n.
+error asked, counts as a cut. *cut\\**: an implied cut, as all variants were cut or missed at a
+larger epsilon and looser tolerance or at a smaller n, or so slow at the next smaller n that a
+quarter of the quadratic growth of a pass exceeds the cut. *> t*: stopped after t seconds, more
+than three times the best peer's time. *not run*: far behind the best peer at the next smaller n.
 """
     groups: dict = {}
     for key in sorted(cells, key=lambda key: read_key(key)):

@@ -6,10 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skot.costs import PNorm
+from skot.costs import PNorm, SquaredEuclidean
 from skot.metrics import sinkhorn_divergence
 from skot.potentials import EntropicPotentials
-from skot.costs import SquaredEuclidean
 from skot.solvers import sinkhorn
 
 SIZES = st.integers(1, 7)
