@@ -234,7 +234,7 @@ def _average(x: Tensor, y: Tensor, g: Tensor, cost: Cost, epsilon: float, class_
 
 def _center(y: Tensor, cost: Cost) -> Tensor:
     """Origin in which the expanded form of the cost does not cancel."""
-    return y.mean(0) if cost.translation_invariant else y.new_zeros(y.shape[1])
+    return y[0] + (y - y[0]).mean(0) if cost.translation_invariant else torch.zeros_like(y[0])
 
 
 def _pull_in(points: Tensor, y: Tensor, limit: float) -> Tensor:

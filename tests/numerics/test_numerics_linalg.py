@@ -36,6 +36,14 @@ def test_weighted_moments_agree_with_numpy():
     )
 
 
+def test_the_mean_of_equal_rows_is_exact():
+    # What rounding leaves of a centred constant cloud would become its scale.
+    weights = torch.tensor([0.188673744, 0.542108881, 0.269217375], dtype=torch.float64)
+    for value in (0.1, -1e30, 3.7e6):
+        rows = torch.full((3, 2), value, dtype=torch.float64)
+        assert (weighted_mean(rows, weights / weights.sum()) == rows[0]).all()
+
+
 def test_symmetric_power_agrees_with_scipy():
     np.testing.assert_allclose(symmetric_power(A, 0.5), scipy.linalg.sqrtm(A.numpy()), rtol=1e-10)
     torch.testing.assert_close(symmetric_power(A, -1.0) @ A, IDENTITY)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from _problems import random_pair, squared_distances
 
+from skot.costs import SquaredEuclidean
 from skot.solvers import _solve as solve_module
 from skot.solvers import sinkhorn
 from skot.solvers._iteration import SafeguardedAcceleration
@@ -74,6 +75,22 @@ def test_duplicated_points_converge_without_newton(share, no_newton):
     for seed in range(30):
         problem, unit = duplicated_points(seed, [0.2, 1.0, 2.0][seed % 3])
         assert sinkhorn(*problem, epsilon=share * unit, tol=1e-6).converged, seed
+
+
+@pytest.mark.parametrize("offset", [0.1, 3.7, 1e6, -1e30])
+@pytest.mark.parametrize("share", [0.001, 0.1])
+def test_constant_clouds_far_away_are_no_problem(offset, share):
+    # What rounding left of the centred cloud was taken for its size.
+    for seed in range(40):
+        rng = np.random.RandomState(seed)
+        x = rng.choice([0.0, 1e-30, 1.0]) * rng.standard_normal((3, 2)) + rng.choice([0.0, offset])
+        y = np.full((4, 2), offset)
+        a, b = rng.exponential(size=3), rng.exponential(size=4)
+        a, b = a / a.sum(), b / b.sum()
+        unit = SquaredEuclidean().scale(*(torch.from_numpy(part) for part in (x, y, a, b))) or 1.0
+        result = sinkhorn(x, y, a, b, epsilon=share * unit, tol=1e-6)
+        assert result.converged, seed
+        assert target_error(result, b) <= 1.1e-6, seed
 
 
 @pytest.mark.parametrize("exponent", [10.0, 30.0, 100.0, 400.0])
