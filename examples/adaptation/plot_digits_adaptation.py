@@ -1,7 +1,7 @@
 """
-=======================================
+=========================================
 A classifier of digits meets a new camera
-=======================================
+=========================================
 
 A classifier that was fitted on the images of one camera does badly on those of another. Without
 a single label from the new camera, :class:`~skot.DomainAdaptation` moves the labelled images to

@@ -42,9 +42,10 @@ def write_headline(cells: dict) -> None:
     if not ratios:
         return
     mean = float(np.exp(np.mean(np.log(ratios))))
+    spread = f"{min(ratios):.1f} to {max(ratios):.0f}"
     text = f"""Entropic transport between two clouds of 2000 to 10000 points on one core: skot takes
 {mean:.1f} times less time than the fastest of POT, OTT-JAX and mdot-tnt, each tuned for each
-problem (geometric mean of {len(ratios)} problems; from {min(ratios):.1f} to {max(ratios):.0f} times)."""
+problem (geometric mean of {len(ratios)} problems; from {spread} times)."""
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split("<!-- benchmark headline -->")
     after = rest.split("<!-- /benchmark headline -->")[1]

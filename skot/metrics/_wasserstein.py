@@ -63,11 +63,13 @@ def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any 
     case                          method                                memory, time
     ============================  ====================================  =====================
     one feature                   quantile functions                    linear, two sorts
-    equal sizes, equal weights    assignment of Crouse [2]_             8 bytes per pair, 2 s
+    equal sizes, equal weights    linear assignment                     8 bytes per pair, 2 s
                                                                         for 2000 rows
     else                          linear program, dual simplex (HiGHS)  1 kB per pair, 1 to
                                                                         5 s for 300 rows
     ============================  ====================================  =====================
+
+    The assignment is that of [2]_.
 
     References
     ----------
