@@ -1,0 +1,271 @@
+"""L-BFGS on many small problems at once, one per row of a batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Share of the predicted decrease that a step has to keep (Nocedal and Wright, equation 3.4).
+_SUFFICIENT_DECREASE = 1e-4
+#: Values may be off by so many units in the last place of 1 + |value|. Generous, since a value is
+#: often a small difference of large terms; the slope has to fit as well.
+_ROUNDING = 256
+#: A row that rejects so many trial points in a row is given up.
+_MAX_REJECTIONS = 15
+#: A rejected trial point whose slope has grown by more than this factor is too far away to tell
+#: the curvature at hand.
+_MAX_BEND = 100.0
+#: The batch is cut down to its active rows when no more than this share of it is left: cutting
+#: costs about as much as evaluating a few per cent of the rows.
+_ACTIVE_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class LBFGSResult:
+    r"""Minimisers of a batch of functions.
+
+    Attributes
+    ----------
+    argument : Tensor of shape (n, d)
+        Last point of every row.
+    value : Tensor of shape (n,)
+        Its value.
+    gradient_norm : Tensor of shape (n,)
+        Root mean square of the entries of its gradient, :math:`\|g\|_2 / \sqrt{d}`.
+    n_iter : Tensor of int64, shape (n,)
+        Trial points of every row; each is one evaluation, on top of the one at the start.
+    converged : Tensor of bool, shape (n,)
+        Whether `gradient_norm` is at most the tolerance.
+    """
+
+    argument: Tensor
+    value: Tensor
+    gradient_norm: Tensor
+    n_iter: Tensor
+    converged: Tensor
+
+
+@torch.no_grad()
+def batched_lbfgs(
+    value_and_gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    x_init: Tensor,
+    *,
+    max_iter: int = 50,
+    tol: float = 1e-3,
+    memory_size: int = 10,
+) -> LBFGSResult:
+    r"""Minimise one smooth function per row.
+
+    Each row runs its own L-BFGS iteration [1]_ with a backtracking line search; all rows are
+    evaluated together. Rows that have converged leave the batch.
+
+    Parameters
+    ----------
+    value_and_gradient : callable
+        Called as ``value_and_gradient(x, rows)`` with points of shape (k, d) and the indices, of
+        shape (k,), of the functions to evaluate there. Returns values of shape (k,) and gradients
+        of shape (k, d).
+    x_init : Tensor of shape (n, d)
+        Where to start. Precision and device of all computations.
+    max_iter : int, default=50
+        Trial points per row.
+    tol : float, default=1e-3
+        A row stops when the root mean square of its gradient is at most this.
+    memory_size : int, default=10
+        Pairs of differences that approximate the Hessian of a row.
+
+    Returns
+    -------
+    result : LBFGSResult
+        Never raises for lack of convergence.
+
+    Notes
+    -----
+    The start takes the Hessian for the identity: the first trial point is a full gradient step.
+
+    - A trial point is accepted if the value decreases sufficiently (Armijo), or, where the
+      change drowns in rounding, if the slope along the step says so: the approximate condition
+      of [2]_. Its gradient comes with the value, so an accepted first trial costs one evaluation.
+    - The differences seen at a rejected trial point enter the memory as well. The next direction
+      then knows the curvature that spoiled the step, which replaces interpolation along the old
+      direction. Repeated rejections shorten the step, so that it becomes acceptable in the end.
+    - Pairs without positive curvature are skipped, and so are trial points that were rejected
+      because they lie far outside; a trial point that is not finite is rejected.
+    - Where the slope does not change along an accepted step, the next one is longer.
+    - A row that cannot make a step stops.
+
+    The result of a row does not depend on the other rows, up to rounding.
+
+    References
+    ----------
+    .. [1] Nocedal, J. and Wright, S. (2006). Numerical optimization, Algorithms 7.4 and 7.5.
+    .. [2] Hager, W. and Zhang, H. (2005). A new conjugate gradient method with guaranteed descent
+       and an efficient line search. SIAM Journal on Optimization, 16(1), equation (4.1).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.numerics.lbfgs import batched_lbfgs
+    >>> curvature = torch.tensor([0.5, 2.0, 30.0])
+    >>> def quadratics(x, rows):
+    ...     gradient = curvature[rows, None] * (x - 1.0)
+    ...     return 0.5 * ((x - 1.0) * gradient).sum(1), gradient
+    >>> result = batched_lbfgs(quadratics, torch.zeros(3, 2), tol=1e-5)
+    >>> result.converged
+    tensor([True, True, True])
+    >>> torch.dist(result.argument, torch.ones(3, 2)) < 1e-4
+    tensor(True)
+    """
+    batch = _Batch(value_and_gradient, x_init.detach(), tol, memory_size)
+    result = LBFGSResult(
+        torch.empty_like(batch.x),
+        torch.empty_like(batch.value),
+        torch.empty_like(batch.value),
+        torch.empty_like(batch.rows),
+        torch.empty_like(batch.active),
+    )
+    for _ in range(max_iter):
+        n_active = int(batch.active.sum())
+        if n_active == 0:
+            break
+        if n_active <= _ACTIVE_SHARE * len(batch.rows):
+            batch.store(result)
+            batch.drop_finished()
+        batch.advance(value_and_gradient)
+    batch.store(result)
+    return result
+
+
+class _Memory:
+    """Differences of points and gradients, and the inverse Hessian that they imply."""
+
+    def __init__(self, size: int):
+        self._size = size
+        self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._scale: Tensor | None = None
+
+    def push(self, step: Tensor, change: Tensor, product: Tensor, usable: Tensor) -> None:
+        """Remember the differences of the usable rows; product is their inner product."""
+        # A weight of zero takes a pair out of the recursion.
+        weight = torch.where(usable, 1.0 / product, 0.0)[:, None]
+        scale = product / (change * change).sum(1)
+        self._scale = torch.where(usable, scale, 1.0 if self._scale is None else self._scale)
+        self._pairs.append((step, change, weight))
+        if len(self._pairs) > self._size:
+            self._pairs.pop(0)
+
+    def descend(self, gradient: Tensor) -> Tensor:
+        """Return minus the inverse Hessian times the gradient: the two-loop recursion."""
+        if self._scale is None:
+            return -gradient
+        direction, first = gradient, []
+        for step, change, weight in reversed(self._pairs):
+            first.append(weight * (step * direction).sum(1, keepdim=True))
+            direction = torch.addcmul(direction, first[-1], change, value=-1)
+        direction = direction * -self._scale[:, None]
+        for (step, change, weight), coefficient in zip(self._pairs, reversed(first), strict=True):
+            second = weight * (change * direction).sum(1, keepdim=True)
+            direction = torch.addcmul(direction, coefficient + second, step, value=-1)
+        return direction
+
+    def forget(self, rows: Tensor) -> None:
+        """Start anew in some rows."""
+        for pair in self._pairs:
+            for part in pair:
+                part.index_fill_(0, rows, 0.0)
+        if self._scale is not None:
+            self._scale.index_fill_(0, rows, 1.0)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep some rows only."""
+        self._pairs = [
+            (step.index_select(0, rows), change.index_select(0, rows), weight.index_select(0, rows))
+            for step, change, weight in self._pairs
+        ]
+        if self._scale is not None:
+            self._scale = self._scale.index_select(0, rows)
+
+
+class _Batch:
+    """The rows that are being worked on; those not active any more stay as they are."""
+
+    def __init__(self, value_and_gradient: Callable, x: Tensor, tol: float, memory_size: int):
+        self.x = x
+        self.rows = torch.arange(len(x), device=x.device)
+        self.value, self.gradient = value_and_gradient(x, self.rows)
+        self.squared_norm = self.gradient.square().sum(1)
+        self.step = torch.ones_like(self.value)
+        self.rejections = torch.zeros_like(self.rows)
+        self.n_trials = torch.zeros_like(self.rows)
+        self.memory = _Memory(memory_size)
+        self._limit = tol**2 * x.shape[1]
+        finite = torch.isfinite(self.value + self.squared_norm)
+        self.active = finite & (self.squared_norm > self._limit)
+
+    def store(self, result: LBFGSResult) -> None:
+        """Write the rows to their places in the result."""
+        result.argument[self.rows] = self.x
+        result.value[self.rows] = self.value
+        result.gradient_norm[self.rows] = (self.squared_norm / self.x.shape[1]).sqrt()
+        result.n_iter[self.rows] = self.n_trials
+        small = self.squared_norm <= self._limit
+        result.converged[self.rows] = small & torch.isfinite(self.value)
+
+    def drop_finished(self) -> None:
+        """Keep the active rows only."""
+        left = self.active.nonzero()[:, 0]
+        for name in (
+            *("x", "rows", "value", "gradient", "squared_norm"),
+            *("step", "rejections", "n_trials", "active"),
+        ):
+            setattr(self, name, getattr(self, name).index_select(0, left))
+        self.memory.select(left)
+
+    def advance(self, value_and_gradient: Callable) -> None:
+        """Evaluate one trial point per row, and go there where it is better."""
+        direction = self.memory.descend(self.gradient)
+        slope = (direction * self.gradient).sum(1)
+        x = torch.addcmul(self.x, self.step[:, None], direction)
+        value, gradient = value_and_gradient(x, self.rows)
+        trial_slope = (direction * gradient).sum(1)
+        finite = torch.isfinite(value + trial_slope)
+        accepted = self._is_better(value, slope, trial_slope) & finite & self.active
+        # Over -slope, the curvature along the step relative to what the direction had assumed.
+        bend = trial_slope - slope
+        flat = bend.abs() <= -100 * torch.finfo(x.dtype).eps * slope
+        usable = finite & (bend > 0) & ~flat & (accepted | (bend <= -_MAX_BEND * slope))
+        change = gradient - self.gradient
+        rejected = (~accepted).nonzero()[:, 0]
+        if len(rejected):
+            change.index_fill_(0, (~finite).nonzero()[:, 0], 0.0)
+        self.memory.push(x - self.x, change, self.step * bend, usable)
+        self.n_trials = self.n_trials + self.active
+        step = torch.where(flat, 4.0 * self.step, 1.0)
+        if len(rejected):
+            step = torch.where(accepted, step, self._shortened(usable))
+            self.rejections = torch.where(accepted, 0, self.rejections + 1)
+            x = x.index_copy_(0, rejected, self.x.index_select(0, rejected))
+            gradient = gradient.index_copy(0, rejected, self.gradient.index_select(0, rejected))
+            value = torch.where(accepted, value, self.value)
+            # Rounding, or pairs that fit badly: not a direction of descent.
+            self.memory.forget((~(slope < 0)).nonzero()[:, 0])
+        else:
+            self.rejections = torch.zeros_like(self.rejections)
+        self.x, self.value, self.gradient, self.step = x, value, gradient, step
+        self.squared_norm = (gradient * gradient).sum(1)
+        going_on = (self.squared_norm > self._limit) & (self.rejections < _MAX_REJECTIONS)
+        self.active = self.active & going_on
+
+    def _shortened(self, usable: Tensor) -> Tensor:
+        """Step lengths after a rejection: full where the memory has just learnt the curvature."""
+        shorter = torch.where(usable, 0.25 * self.step, 0.1 * self.step)
+        return torch.where(usable & (self.rejections == 0), 1.0, shorter)
+
+    def _is_better(self, value: Tensor, slope: Tensor, trial_slope: Tensor) -> Tensor:
+        """Armijo's condition, or the approximate one where values differ by rounding only."""
+        decreases = value <= self.value + _SUFFICIENT_DECREASE * self.step * slope
+        noise = _ROUNDING * torch.finfo(value.dtype).eps * (1.0 + self.value.abs())
+        flat = value <= self.value + noise
+        flattens = trial_slope <= (2 * _SUFFICIENT_DECREASE - 1.0) * slope
+        return (slope < 0) & (decreases | (flat & flattens))
