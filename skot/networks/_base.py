@@ -1,0 +1,257 @@
+"""What potentials and maps are: components that build modules, and what the modules can do.
+
+A component holds the hyper-parameters of an architecture and no weights; ``build`` draws a module
+from an explicit generator. A user's own architecture is any object with
+``build(n_features, *, generator)`` whose module maps rows to numbers (a potential) or rows to rows
+(a map); the methods beyond ``forward`` make it faster or better initialised, and may be missing.
+"""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from skot.base import Component
+from skot.utils._sklearn import InvalidParameterError
+
+
+class PotentialModule(nn.Module):
+    """Base class of the modules of potentials: row-wise, differentiable, of any float dtype.
+
+    Notes
+    -----
+    A module of this class has a hand-written `value_and_gradient`. A module that has only
+    ``forward`` should derive from `torch.nn.Module` directly: automatic differentiation is used
+    for it then.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the potential.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points.
+
+        Returns
+        -------
+        values : Tensor of shape (n,)
+            ``f(x[i])``.
+        """
+        raise NotImplementedError
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and gradients in the points, written out by hand.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points.
+
+        Returns
+        -------
+        values : Tensor of shape (n,)
+            ``f(x[i])``.
+        gradients : Tensor of shape (n, n_features)
+            The gradient of f in ``x[i]``. Where gradients are enabled, both can be differentiated
+            with respect to the parameters and `x`; under `torch.no_grad` no graph is made.
+        """
+        raise NotImplementedError
+
+    def project_(self) -> None:
+        """Move the parameters back to where they are allowed, in place; none are forbidden here."""
+
+    def precondition_(self, whitening: Tensor, original: Tensor) -> None:
+        """Choose the coordinates in which the hidden layers read points, in place.
+
+        The quadratic term is not touched. Here nothing is done; networks of dense layers take the
+        first matrix, those that read images the second.
+
+        Parameters
+        ----------
+        whitening : Tensor of shape (n_features, n_features)
+            Rows times this matrix have about unit covariance.
+        original : Tensor of shape (n_features, n_features)
+            Rows times this matrix are as in the data, up to a shift and a scale.
+        """
+
+    def initialize_quadratic_(self, matrix: Tensor) -> None:
+        """Set the learned quadratic term so that the gradient is close to ``matrix @ x``.
+
+        Right after ``build`` the rest of the network is small, and close is meant as for the
+        identity there.
+
+        Parameters
+        ----------
+        matrix : Tensor of shape (n_features, n_features)
+            Symmetric, for example the linear map between two Gaussians.
+        """
+        raise NotImplementedError
+
+
+class MapModule(nn.Module):
+    """Base class of the modules of maps: row-wise, differentiable, of any float dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image of every row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points.
+
+        Returns
+        -------
+        image : Tensor of shape (n, n_features)
+            Images of the points.
+        """
+        raise NotImplementedError
+
+    def project_(self) -> None:
+        """Move the parameters back to where they are allowed, in place; none are forbidden here."""
+
+    def precondition_(self, whitening: Tensor, spread: Tensor) -> None:
+        """Choose the coordinates in which the hidden layers read and write points, in place.
+
+        The linear term is not touched. Here nothing is done.
+
+        Parameters
+        ----------
+        whitening : Tensor of shape (n_features, n_features)
+            Rows times this matrix have about unit covariance.
+        spread : Tensor of shape (n_features, n_features)
+            Rows of unit covariance times this matrix are spread like the images.
+        """
+
+    def initialize_linear_(self, matrix: Tensor) -> None:
+        """Set the learned linear term so that the map is close to ``matrix @ x``.
+
+        Parameters
+        ----------
+        matrix : Tensor of shape (n_features, n_features)
+            The linear map.
+        """
+        raise NotImplementedError
+
+
+class _Architecture(Component):
+    """Checks that potentials and maps share."""
+
+    def validate(self) -> None:
+        """Check the parameters, and those of the components among them.
+
+        Raises
+        ------
+        InvalidParameterError
+            A `ValueError`, worded as scikit-learn does.
+        """
+        super().validate()
+        for name, value in self.get_params(deep=False).items():
+            if name in _SIZES and value is not None:
+                _check_sizes(value, name, type(self).__name__)
+
+
+class Potential(_Architecture):
+    """Base class of the architectures of potentials.
+
+    A subclass stores its hyper-parameters in ``__init__`` and implements :meth:`build`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.networks import Potential
+    >>> class Quadratic(Potential):
+    ...     def build(self, n_features, *, generator):
+    ...         module = torch.nn.Module()
+    ...         module.root = torch.nn.Parameter(torch.eye(n_features))
+    ...         module.forward = lambda x: 0.5 * (x @ module.root).square().sum(1)
+    ...         return module
+    >>> Quadratic().build(2, generator=torch.Generator())(torch.tensor([[1.0, 2.0]]))
+    tensor([2.5000], grad_fn=<MulBackward0>)
+    """
+
+    def build(self, n_features: int, *, generator: Generator) -> nn.Module:
+        """Draw a module.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of features of the points.
+        generator : torch.Generator
+            Source of the weights, on the CPU; torch's global state is neither read nor written.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Of float32 parameters, on the CPU: see `PotentialModule`.
+        """
+        raise NotImplementedError
+
+
+class Map(_Architecture):
+    """Base class of the architectures of maps from rows to rows of the same width.
+
+    A subclass stores its hyper-parameters in ``__init__`` and implements :meth:`build`.
+    """
+
+    def build(self, n_features: int, *, generator: Generator) -> nn.Module:
+        """Draw a module.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of features of the points.
+        generator : torch.Generator
+            Source of the weights, on the CPU; torch's global state is neither read nor written.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Of float32 parameters, on the CPU: see `MapModule`.
+        """
+        raise NotImplementedError
+
+
+#: Parameters that are tuples of sizes.
+_SIZES = ("hidden_layer_sizes", "channels", "image_shape")
+
+
+def _check_sizes(value: Sequence[Any], name: str, owner: str) -> None:
+    sizes = list(value)
+    if not sizes or not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
+        raise InvalidParameterError(
+            f"The {name!r} parameter of {owner} must hold positive integers. Got {value!r} instead."
+        )
+
+
+def symmetric_matrix(matrix: Tensor, n_features: int) -> Tensor:
+    """Check a matrix that is to become the Hessian of a potential.
+
+    Parameters
+    ----------
+    matrix : Tensor of shape (n_features, n_features)
+        Symmetric up to rounding.
+    n_features : int
+        Number of features of the potential.
+
+    Returns
+    -------
+    symmetric : Tensor of shape (n_features, n_features)
+        Its symmetric part, in float64.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong or the matrix is not symmetric.
+    """
+    matrix = matrix.detach().to(torch.float64)
+    if matrix.shape != (n_features, n_features):
+        raise ValueError(
+            f"The matrix must be of shape {(n_features, n_features)}. "
+            f"Got {tuple(matrix.shape)} instead."
+        )
+    if not torch.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-4 * float(matrix.abs().max())):
+        raise ValueError("The matrix must be symmetric: no other one is a gradient.")
+    return 0.5 * (matrix + matrix.T)

@@ -1,0 +1,171 @@
+"""Layers after layers down to one number a row, with their gradient written out by hand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from skot.networks._activations import ACTIVATIONS
+from skot.networks._base import PotentialModule, symmetric_matrix
+
+
+class Dense(nn.Module):
+    """An affine map of rows.
+
+    `nn.Linear` is not used because its constructor draws from torch's global generator.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, gain: float, generator: Generator) -> None:
+        super().__init__()
+        weight = torch.empty(n_out, n_in)
+        nn.init.normal_(weight, std=gain * n_in**-0.5, generator=generator)
+        self.weight = nn.Parameter(weight)
+        # Spread over the unit interval, so that in few dimensions the kinks do not all cross
+        # the origin.
+        self.bias = nn.Parameter(nn.init.uniform_(torch.empty(n_out), -1, 1, generator=generator))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return F.linear(h, self.weight, self.bias)
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to the input, from that with respect to the output."""
+        return gradient @ self.weight
+
+    def pull_back_onto(self, gradient: Tensor, base: Tensor) -> Tensor:
+        """The same, added to `base` in one operation."""
+        return torch.addmm(base, gradient, self.weight)
+
+
+class Convolution(nn.Module):
+    """A strided convolution of images that are flattened to rows, before and after.
+
+    It halves the sides of the image, rounding up.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        channels: int,
+        kernel_size: int,
+        *,
+        gain: float,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        self.padding = kernel_size // 2
+        sides = input_shape[1:]
+        height, width = ((side + 1) // 2 for side in sides)
+        self.output_shape = (channels, height, width)
+        # An odd side and the even one after it give the same output: say which one it was.
+        self.output_padding = tuple(1 - side % 2 for side in sides)
+        fan_in = input_shape[0] * kernel_size**2
+        weight = torch.empty(channels, input_shape[0], kernel_size, kernel_size)
+        nn.init.normal_(weight, std=gain * fan_in**-0.5, generator=generator)
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(
+            nn.init.uniform_(torch.empty(channels), -1, 1, generator=generator)
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        images = h.reshape(-1, *self.input_shape)
+        return F.conv2d(images, self.weight, self.bias, 2, self.padding).flatten(1)
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to the input, from that with respect to the output."""
+        images = gradient.reshape(-1, *self.output_shape)
+        back = F.conv_transpose2d(images, self.weight, None, 2, self.padding, self.output_padding)
+        return back.flatten(1)
+
+    def pull_back_onto(self, gradient: Tensor, base: Tensor) -> Tensor:
+        """The same, added to `base`."""
+        return self.pull_back(gradient) + base
+
+
+class ChainPotential(PotentialModule):
+    r"""A network without constraints plus a learned quadratic form.
+
+    Parameters
+    ----------
+    layers : sequence of Dense or Convolution
+        Each is followed by the activation; `n_out` of the last is the length of ``output``.
+    n_features, n_hidden : int
+        Width of the rows, and of the output of the last layer.
+    activation : str
+        Name of the activation.
+    generator : Generator
+        Source of the output weights.
+    diagonal : bool, default=False
+        Whether the quadratic form is :math:`\sum_i q_i x_i^2 / 2` instead of a full one.
+    """
+
+    #: Scale of the output weights: small, so that the quadratic form is all there is at first.
+    output_scale = 0.1
+
+    def __init__(
+        self,
+        layers: Sequence[Dense | Convolution],
+        n_features: int,
+        n_hidden: int,
+        *,
+        activation: str,
+        generator: Generator,
+        diagonal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.layers = nn.ModuleList(layers)
+        output = torch.empty(n_hidden)
+        std = self.output_scale * n_hidden**-0.5
+        self.output = nn.Parameter(nn.init.normal_(output, std=std, generator=generator))
+        self.quadratic = nn.Parameter(torch.ones(n_features) if diagonal else torch.eye(n_features))
+        self.input_matrix: Tensor | None
+        self.register_buffer("input_matrix", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activation = ACTIVATIONS[self.activation]
+        h = self._read(x)
+        for layer in self.layers:
+            h = activation.value(layer(h))
+        return torch.addmv(self._quadratic_value(x, self._apply_quadratic(x)), h, self.output)
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        activation = ACTIVATIONS[self.activation]
+        layers: list[Any] = list(self.layers)
+        h, saved = self._read(x), []
+        for layer in layers:
+            h, keep = activation.evaluate(layer(h))
+            saved.append(keep)
+        gradient_of_quadratic = self._apply_quadratic(x)
+        values = torch.addmv(self._quadratic_value(x, gradient_of_quadratic), h, self.output)
+        gradient = activation.pull_back(self.output, saved.pop())
+        while saved:
+            gradient = activation.pull_back(layers.pop().pull_back(gradient), saved.pop())
+        if self.input_matrix is None:
+            return values, layers[0].pull_back_onto(gradient, gradient_of_quadratic)
+        gradient = layers[0].pull_back(gradient)
+        return values, torch.addmm(gradient_of_quadratic, gradient, self.input_matrix.T)
+
+    def precondition_(self, whitening: Tensor, original: Tensor) -> None:
+        images = isinstance(self.layers[0], Convolution)
+        self.input_matrix = (original if images else whitening).to(self.output)
+
+    def _read(self, x: Tensor) -> Tensor:
+        return x if self.input_matrix is None else x @ self.input_matrix
+
+    def initialize_quadratic_(self, matrix: Tensor) -> None:
+        symmetric = symmetric_matrix(matrix, self.quadratic.shape[0])
+        with torch.no_grad():
+            self.quadratic.copy_(symmetric.diag() if self.quadratic.ndim == 1 else symmetric)
+
+    def _apply_quadratic(self, x: Tensor) -> Tensor:
+        if self.quadratic.ndim == 1:
+            return x * self.quadratic
+        # Only the symmetric part of a matrix has a say in a quadratic form.
+        return x @ (0.5 * (self.quadratic + self.quadratic.T))
+
+    @staticmethod
+    def _quadratic_value(x: Tensor, applied: Tensor) -> Tensor:
+        return 0.5 * torch.linalg.vecdot(x, applied)
