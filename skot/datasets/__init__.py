@@ -9,19 +9,37 @@ from skot.datasets._generated import (
 )
 from skot.datasets._handwritten import fetch_mnist, fetch_usps
 from skot.datasets._home import get_data_home
+from skot.datasets._location_scatter import LocationScatterPair, make_location_scatter_pair
 from skot.datasets._palettes import load_color_palettes
 from skot.datasets._photographs import fetch_kodak, fetch_office_caltech
+from skot.datasets._planar import (
+    make_planar_pair,
+    make_planar_sample,
+    planar_entropy,
+    planar_log_density,
+)
+from skot.datasets._w2_benchmark import W2Benchmark, fetch_w2_benchmark
+from skot.datasets._w2_generated import make_w2_benchmark
 
 __all__ = [
+    "LocationScatterPair",
+    "W2Benchmark",
     "fetch_kodak",
     "fetch_mnist",
     "fetch_office_caltech",
     "fetch_usps",
+    "fetch_w2_benchmark",
     "get_data_home",
     "load_color_palettes",
     "load_shifted_digits",
     "make_eight_gaussians_pair",
     "make_gaussian_pair",
+    "make_location_scatter_pair",
     "make_moons_pair",
+    "make_planar_pair",
+    "make_planar_sample",
     "make_rotated_moons",
+    "make_w2_benchmark",
+    "planar_entropy",
+    "planar_log_density",
 ]

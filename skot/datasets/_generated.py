@@ -67,7 +67,7 @@ def make_gaussian_pair(
     >>> X.shape, Y.shape
     ((100, 2), (50, 2))
     """
-    n_source, n_target = _check_sizes(n_samples)
+    n_source, n_target = check_sizes(n_samples)
     rng = check_random_state(random_state)
     direction = rng.standard_normal(n_features)
     parameters = Bunch(
@@ -129,7 +129,7 @@ def make_eight_gaussians_pair(
     >>> X.shape, Y.shape
     ((80, 2), (80, 2))
     """
-    n_source, n_target = _check_sizes(n_samples)
+    n_source, n_target = check_sizes(n_samples)
     rng = check_random_state(random_state)
     X = rng.standard_normal((n_source, 2))
     angle = 2.0 * np.pi * rng.permutation(np.arange(n_target) % 8) / 8.0
@@ -185,7 +185,7 @@ def make_moons_pair(
     >>> X.shape, Y.shape
     ((50, 2), (60, 2))
     """
-    n_source, n_target = _check_sizes(n_samples)
+    n_source, n_target = check_sizes(n_samples)
     rng = check_random_state(random_state)
     X = rng.standard_normal((n_source, 2))
     Y, _ = _draw_moons(n_target, rng)
@@ -244,7 +244,7 @@ def make_rotated_moons(
     >>> X_source.shape, y_target.shape
     ((100, 2), (100,))
     """
-    n_source, n_target = _check_sizes(n_samples)
+    n_source, n_target = check_sizes(n_samples)
     rng = check_random_state(random_state)
     X_source, y_source = _draw_moons(n_source, rng)
     X_target, y_target = _draw_moons(n_target, rng)
@@ -255,7 +255,8 @@ def make_rotated_moons(
     return X_source, y_source, X_target @ rotation, y_target
 
 
-def _check_sizes(n_samples: int | tuple[int, int]) -> tuple[int, int]:
+def check_sizes(n_samples: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the numbers of source and target rows."""
     sizes = n_samples if isinstance(n_samples, tuple) else (n_samples, n_samples)
     if len(sizes) != 2 or not all(isinstance(size, Integral) and size > 0 for size in sizes):
         raise ValueError(

@@ -1,6 +1,7 @@
-"""Distances between two samples, and scorers for targets without labels."""
+"""Distances between two samples, errors of a map, scorers for targets without labels."""
 
 from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
+from skot.metrics._maps import cosine_similarity, l2_uvp
 from skot.metrics._scorers import (
     CircularValidationScorer,
     PredictionEntropyScorer,
@@ -15,7 +16,9 @@ __all__ = [
     "PredictionEntropyScorer",
     "SupervisedTargetScorer",
     "TransportDivergenceScorer",
+    "cosine_similarity",
     "energy_distance",
+    "l2_uvp",
     "maximum_mean_discrepancy",
     "sinkhorn_divergence",
     "wasserstein_distance",
