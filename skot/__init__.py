@@ -3,6 +3,12 @@
 __version__ = "0.1.0.dev0"
 
 from skot.adaptation import DomainAdaptation
-from skot.transport import GaussianTransport, SinkhornTransport
+from skot.transport import GaussianTransport, SinkhornTransport, W2GNTransport
 
-__all__ = ["DomainAdaptation", "GaussianTransport", "SinkhornTransport", "__version__"]
+__all__ = [
+    "DomainAdaptation",
+    "GaussianTransport",
+    "SinkhornTransport",
+    "W2GNTransport",
+    "__version__",
+]

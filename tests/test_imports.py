@@ -21,8 +21,21 @@ ROOT = PACKAGE.parent
 
 OPTIONAL = ["matplotlib", "pandas", "polars", "rich", "pooch", "ot", "skada", "requests"]
 
-PUBLIC_NAMES = {"DomainAdaptation", "GaussianTransport", "SinkhornTransport"}
-PUBLIC_MODULES = {"costs", "datasets", "metrics", "model_selection", "plots", "solvers", "utils"}
+PUBLIC_NAMES = {"DomainAdaptation", "GaussianTransport", "SinkhornTransport", "W2GNTransport"}
+PUBLIC_MODULES = {
+    "costs",
+    "datasets",
+    "losses",
+    "metrics",
+    "model_selection",
+    "networks",
+    "plots",
+    "potentials",
+    "solvers",
+    "solvers.conjugate",
+    "training",
+    "utils",
+}
 
 # The only files that may use scikit-learn's underscored or experimental modules.
 PRIVATE_SKLEARN_ALLOWED = {"utils/_callbacks.py", "utils/_sklearn.py"}

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from skot.networks._activations import ACTIVATIONS
 from skot.networks._base import PotentialModule, symmetric_matrix
+from skot.numerics.affine import affine
 
 
 class Dense(nn.Module):
@@ -27,11 +28,11 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(nn.init.uniform_(torch.empty(n_out), -1, 1, generator=generator))
 
     def forward(self, h: Tensor) -> Tensor:
-        return F.linear(h, self.weight, self.bias)
+        return affine(h, self.weight, self.bias)
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to the input, from that with respect to the output."""
-        return gradient @ self.weight
+        return affine(gradient, self.weight.T)
 
     def pull_back_onto(self, gradient: Tensor, base: Tensor) -> Tensor:
         """The same, added to `base` in one operation."""
@@ -41,7 +42,9 @@ class Dense(nn.Module):
 class Convolution(nn.Module):
     """A strided convolution of images that are flattened to rows, before and after.
 
-    It halves the sides of the image, rounding up.
+    It halves the sides of the image, rounding up. Each unit has a bias of its own: rows are
+    centred, and what is subtracted differs from pixel to pixel, so that a threshold that is the
+    same everywhere in the image is not the same everywhere in the row.
     """
 
     def __init__(
@@ -65,13 +68,12 @@ class Convolution(nn.Module):
         weight = torch.empty(channels, input_shape[0], kernel_size, kernel_size)
         nn.init.normal_(weight, std=gain * fan_in**-0.5, generator=generator)
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(
-            nn.init.uniform_(torch.empty(channels), -1, 1, generator=generator)
-        )
+        bias = torch.empty(channels * height * width)
+        self.bias = nn.Parameter(nn.init.uniform_(bias, -1, 1, generator=generator))
 
     def forward(self, h: Tensor) -> Tensor:
         images = h.reshape(-1, *self.input_shape)
-        return F.conv2d(images, self.weight, self.bias, 2, self.padding).flatten(1)
+        return F.conv2d(images, self.weight, None, 2, self.padding).flatten(1).add_(self.bias)
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to the input, from that with respect to the output."""
@@ -91,8 +93,11 @@ class ChainPotential(PotentialModule):
     ----------
     layers : sequence of Dense or Convolution
         Each is followed by the activation; `n_out` of the last is the length of ``output``.
-    n_features, n_hidden : int
-        Width of the rows, and of the output of the last layer.
+    n_features : int
+        Width of the rows.
+    widths : sequence of int
+        Of the outputs of the layers that are added up to the value: of the last one only, or of
+        all.
     activation : str
         Name of the activation.
     generator : Generator
@@ -108,7 +113,7 @@ class ChainPotential(PotentialModule):
         self,
         layers: Sequence[Dense | Convolution],
         n_features: int,
-        n_hidden: int,
+        widths: Sequence[int],
         *,
         activation: str,
         generator: Generator,
@@ -117,32 +122,49 @@ class ChainPotential(PotentialModule):
         super().__init__()
         self.activation = activation
         self.layers = nn.ModuleList(layers)
-        output = torch.empty(n_hidden)
-        std = self.output_scale * n_hidden**-0.5
-        self.output = nn.Parameter(nn.init.normal_(output, std=std, generator=generator))
+        *inner, last = (
+            nn.init.normal_(
+                torch.empty(width), std=self.output_scale * width**-0.5, generator=generator
+            )
+            for width in widths
+        )
+        self.inner_outputs = nn.ParameterList(inner)
+        self.output = nn.Parameter(last)
         self.quadratic = nn.Parameter(torch.ones(n_features) if diagonal else torch.eye(n_features))
         self.input_matrix: Tensor | None
         self.register_buffer("input_matrix", None)
 
     def forward(self, x: Tensor) -> Tensor:
         activation = ACTIVATIONS[self.activation]
-        h = self._read(x)
-        for layer in self.layers:
+        h, inner = self._read(x), list(self.inner_outputs)
+        values = self._quadratic_value(x, self._apply_quadratic(x))
+        for k, layer in enumerate(self.layers):
             h = activation.value(layer(h))
-        return torch.addmv(self._quadratic_value(x, self._apply_quadratic(x)), h, self.output)
+            if k < len(inner):
+                values = torch.addmv(values, h, inner[k])
+        return torch.addmv(values, h, self.output)
 
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         activation = ACTIVATIONS[self.activation]
         layers: list[Any] = list(self.layers)
+        inner = list(self.inner_outputs)
         h, saved = self._read(x), []
-        for layer in layers:
+        gradient_of_quadratic = self._apply_quadratic(x)
+        values = self._quadratic_value(x, gradient_of_quadratic)
+        for k, layer in enumerate(layers):
             h, keep = activation.evaluate(layer(h))
             saved.append(keep)
-        gradient_of_quadratic = self._apply_quadratic(x)
-        values = torch.addmv(self._quadratic_value(x, gradient_of_quadratic), h, self.output)
+            if k < len(inner):
+                values = torch.addmv(values, h, inner[k])
+        values = torch.addmv(values, h, self.output)
         gradient = activation.pull_back(self.output, saved.pop())
         while saved:
-            gradient = activation.pull_back(layers.pop().pull_back(gradient), saved.pop())
+            layer = layers.pop()
+            if inner:
+                gradient = layer.pull_back_onto(gradient, inner.pop())
+            else:
+                gradient = layer.pull_back(gradient)
+            gradient = activation.pull_back(gradient, saved.pop())
         if self.input_matrix is None:
             return values, layers[0].pull_back_onto(gradient, gradient_of_quadratic)
         gradient = layers[0].pull_back(gradient)

@@ -17,9 +17,10 @@ from skot.utils._sklearn import Interval, InvalidParameterError, StrOptions
 class ConvPotential(Potential):
     r"""Potential :math:`f(x) = \mathrm{net}(x) + \frac{1}{2} x^\top Q x` of flattened images.
 
-    Convolutions of stride 2 and then dense layers; Q is learned, symmetric and starts at the
-    identity, the output weights of the network start small. So f is close to
-    :math:`|x|^2 / 2` right after `build`. It need not be convex.
+    Convolutions of stride 2 and then dense layers. All of them, not only the last, have weights in
+    the output, so that the network is a sum of functions of small patches, of larger ones and of
+    the whole image. Q is learned, symmetric and starts at the identity, the output weights start
+    small: f is close to :math:`|x|^2 / 2` right after `build`. It need not be convex.
 
     Parameters
     ----------
@@ -127,6 +128,7 @@ class ConvPotential(Potential):
         gain = ACTIVATIONS[self.activation].mean_square ** -0.5
         shape = self._input_shape(n_features)
         layers: list[Convolution | Dense] = []
+        widths = []
         for channels in self.channels:
             layer = Convolution(
                 shape,
@@ -137,11 +139,12 @@ class ConvPotential(Potential):
             )
             layers.append(layer)
             shape = layer.output_shape
+            widths.append(prod(shape))
         layers += dense_layers(prod(shape), self.hidden_layer_sizes, self.activation, generator)
         return ChainPotential(
             layers,
             n_features,
-            self.hidden_layer_sizes[-1],
+            [*widths, *self.hidden_layer_sizes],
             activation=self.activation,
             generator=generator,
             diagonal=self.quadratic == "diagonal",

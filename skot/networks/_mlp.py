@@ -90,7 +90,7 @@ class MLPPotential(Potential):
         return ChainPotential(
             layers,
             n_features,
-            self.hidden_layer_sizes[-1],
+            self.hidden_layer_sizes[-1:],
             activation=self.activation,
             generator=generator,
         )

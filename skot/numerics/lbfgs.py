@@ -16,9 +16,9 @@ _MAX_REJECTIONS = 15
 #: A rejected trial point whose slope has grown by more than this factor is too far away to tell
 #: the curvature at hand.
 _MAX_BEND = 100.0
-#: The batch is cut down to its active rows when no more than this share of it is left: cutting
-#: costs about as much as evaluating a few per cent of the rows.
-_ACTIVE_SHARE = 0.95
+#: The batch is cut down to its active rows when at least this share of it, and this many rows,
+#: have finished: cutting costs about as much as evaluating them a few times.
+_FINISHED_SHARE, _FINISHED_ROWS = 0.05, 16
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def batched_lbfgs(
         n_active = int(batch.active.sum())
         if n_active == 0:
             break
-        if n_active <= _ACTIVE_SHARE * len(batch.rows):
+        n_finished = len(batch.rows) - n_active
+        if n_finished >= max(_FINISHED_SHARE * len(batch.rows), _FINISHED_ROWS):
             batch.store(result)
             batch.drop_finished()
         batch.advance(value_and_gradient)
@@ -142,16 +143,17 @@ class _Memory:
 
     def __init__(self, size: int):
         self._size = size
-        self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._pairs: list[tuple[Tensor, Tensor]] = []
         self._scale: Tensor | None = None
 
     def push(self, step: Tensor, change: Tensor, product: Tensor, usable: Tensor) -> None:
         """Remember the differences of the usable rows; product is their inner product."""
-        # A weight of zero takes a pair out of the recursion.
-        weight = torch.where(usable, 1.0 / product, 0.0)[:, None]
+        # Scaled so that the inner product is one, which takes the division out of the recursion.
+        # A pair of zeros does nothing there.
+        weight = torch.where(usable, product.rsqrt(), 0.0)[:, None]
         scale = product / (change * change).sum(1)
         self._scale = torch.where(usable, scale, 1.0 if self._scale is None else self._scale)
-        self._pairs.append((step, change, weight))
+        self._pairs.append((step * weight, change * weight))
         if len(self._pairs) > self._size:
             self._pairs.pop(0)
 
@@ -160,13 +162,13 @@ class _Memory:
         if self._scale is None:
             return -gradient
         direction, first = gradient, []
-        for step, change, weight in reversed(self._pairs):
-            first.append(weight * (step * direction).sum(1, keepdim=True))
+        for step, change in reversed(self._pairs):
+            first.append((step * direction).sum(1, keepdim=True))
             direction = torch.addcmul(direction, first[-1], change, value=-1)
         direction = direction * -self._scale[:, None]
-        for (step, change, weight), coefficient in zip(self._pairs, reversed(first), strict=True):
-            second = weight * (change * direction).sum(1, keepdim=True)
-            direction = torch.addcmul(direction, coefficient + second, step, value=-1)
+        for (step, change), coefficient in zip(self._pairs, reversed(first), strict=True):
+            second = (change * direction).sum(1, keepdim=True)
+            direction = torch.addcmul(direction, coefficient.add_(second), step, value=-1)
         return direction
 
     def forget(self, rows: Tensor) -> None:
@@ -180,8 +182,8 @@ class _Memory:
     def select(self, rows: Tensor) -> None:
         """Keep some rows only."""
         self._pairs = [
-            (step.index_select(0, rows), change.index_select(0, rows), weight.index_select(0, rows))
-            for step, change, weight in self._pairs
+            (step.index_select(0, rows), change.index_select(0, rows))
+            for step, change in self._pairs
         ]
         if self._scale is not None:
             self._scale = self._scale.index_select(0, rows)
@@ -205,12 +207,15 @@ class _Batch:
 
     def store(self, result: LBFGSResult) -> None:
         """Write the rows to their places in the result."""
-        result.argument[self.rows] = self.x
-        result.value[self.rows] = self.value
-        result.gradient_norm[self.rows] = (self.squared_norm / self.x.shape[1]).sqrt()
-        result.n_iter[self.rows] = self.n_trials
         small = self.squared_norm <= self._limit
-        result.converged[self.rows] = small & torch.isfinite(self.value)
+        for whole, part in (
+            (result.argument, self.x),
+            (result.value, self.value),
+            (result.gradient_norm, (self.squared_norm / self.x.shape[1]).sqrt()),
+            (result.n_iter, self.n_trials),
+            (result.converged, small & torch.isfinite(self.value)),
+        ):
+            whole.index_copy_(0, self.rows, part)
 
     def drop_finished(self) -> None:
         """Keep the active rows only."""
@@ -249,7 +254,9 @@ class _Batch:
             gradient = gradient.index_copy(0, rejected, self.gradient.index_select(0, rejected))
             value = torch.where(accepted, value, self.value)
             # Rounding, or pairs that fit badly: not a direction of descent.
-            self.memory.forget((~(slope < 0)).nonzero()[:, 0])
+            useless = (~(slope < 0)).nonzero()[:, 0]
+            if len(useless):
+                self.memory.forget(useless)
         else:
             self.rejections = torch.zeros_like(self.rejections)
         self.x, self.value, self.gradient, self.step = x, value, gradient, step

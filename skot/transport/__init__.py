@@ -3,5 +3,6 @@
 from skot.transport._base import BaseTransport
 from skot.transport._gaussian import GaussianTransport
 from skot.transport._sinkhorn import SinkhornTransport
+from skot.transport._w2gn import W2GNTransport
 
-__all__ = ["BaseTransport", "GaussianTransport", "SinkhornTransport"]
+__all__ = ["BaseTransport", "GaussianTransport", "SinkhornTransport", "W2GNTransport"]

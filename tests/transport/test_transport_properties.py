@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.exceptions import ConvergenceWarning
 
-from skot import GaussianTransport, SinkhornTransport
+from skot import GaussianTransport, SinkhornTransport, W2GNTransport
 from skot.costs import PNorm
+from skot.networks import MLPMap, MLPPotential
 
 FEW = settings(max_examples=20)
 
@@ -29,13 +30,13 @@ def samples(draw, scales=(1e-30, 1.0, 1e30), offsets=(0.0, 1e6, -1e30)):
 
 
 def assert_no_nan(transport, X, Y):
+    far = np.concatenate([X, Y, 1e3 * X, np.full_like(X[:1], 1e200)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         transport.fit(X, Y)
-    far = np.concatenate([X, Y, 1e3 * X, np.full_like(X[:1], 1e200)])
-    for array in (transport.transform(far), transport.inverse_transform(far)):
-        assert np.isfinite(array).all()
-    assert np.isfinite([transport.score(X), transport.score(X, Y)]).all()
+        for array in (transport.transform(far), transport.inverse_transform(far)):
+            assert np.isfinite(array).all()
+        assert np.isfinite([transport.score(X), transport.score(X, Y)]).all()
 
 
 @FEW
@@ -59,6 +60,20 @@ def test_gaussian_has_no_nan(pair):
     transport = GaussianTransport()
     assert_no_nan(transport, *pair)
     assert np.isfinite(transport.wasserstein_distance_)
+
+
+@FEW
+@given(samples(), st.sampled_from(["gaussian", "identity"]))
+def test_w2gn_has_no_nan(pair, preconditioning):
+    transport = W2GNTransport(
+        MLPPotential((8, 8)),
+        amortizer=MLPMap((8, 8)),
+        preconditioning=preconditioning,
+        max_iter=3,
+        random_state=0,
+    )
+    assert_no_nan(transport, *pair)
+    assert np.isfinite([transport.wasserstein_distance_, *transport.loss_curve_]).all()
 
 
 @FEW
