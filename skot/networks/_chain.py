@@ -45,7 +45,13 @@ class Convolution(nn.Module):
     It halves the sides of the image, rounding up. Each unit has a bias of its own: rows are
     centred, and what is subtracted differs from pixel to pixel, so that a threshold that is the
     same everywhere in the image is not the same everywhere in the row.
+
+    With few input channels the kernels of PyTorch for a CPU are slow, above all the transposed
+    one: patches and a product of matrices take a third of the time.
     """
+
+    #: Number of input channels up to which patches are faster.
+    _FEW_CHANNELS = 3
 
     def __init__(
         self,
@@ -73,13 +79,33 @@ class Convolution(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         images = h.reshape(-1, *self.input_shape)
-        return F.conv2d(images, self.weight, None, 2, self.padding).flatten(1).add_(self.bias)
+        if self.input_shape[0] > self._FEW_CHANNELS:
+            convolved = F.conv2d(images, self.weight, None, 2, self.padding)
+            return convolved.flatten(1).add_(self.bias)
+        channels, height, width = self.output_shape
+        padded = F.pad(images, 4 * [self.padding])
+        size = self.weight.shape[-1]
+        windows = padded.unfold(2, size, 2).unfold(3, size, 2).permute(0, 2, 3, 1, 4, 5)
+        patches = windows.reshape(-1, self.weight[0].numel())
+        convolved = (patches @ self.weight.flatten(1).T).view(-1, height * width, channels)
+        return convolved.transpose(1, 2).flatten(1).add_(self.bias)
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to the input, from that with respect to the output."""
-        images = gradient.reshape(-1, *self.output_shape)
-        back = F.conv_transpose2d(images, self.weight, None, 2, self.padding, self.output_padding)
-        return back.flatten(1)
+        if self.input_shape[0] > self._FEW_CHANNELS:
+            images = gradient.reshape(-1, *self.output_shape)
+            back = F.conv_transpose2d(
+                images, self.weight, None, 2, self.padding, self.output_padding
+            )
+            return back.flatten(1)
+        channels, height, width = self.output_shape
+        units = gradient.reshape(-1, channels, height * width).transpose(1, 2)
+        patches = units.reshape(-1, channels) @ self.weight.flatten(1)
+        columns = patches.view(-1, height * width, patches.shape[1]).transpose(1, 2)
+        images = F.fold(
+            columns, self.input_shape[1:], self.weight.shape[-1], padding=self.padding, stride=2
+        )
+        return images.flatten(1)
 
     def pull_back_onto(self, gradient: Tensor, base: Tensor) -> Tensor:
         """The same, added to `base`."""

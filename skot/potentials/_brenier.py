@@ -12,11 +12,9 @@ from skot.numerics.linalg import (
     weighted_covariance,
     weighted_mean,
 )
-from skot.numerics.tiles import row_tiles
+from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.numerics.value_and_gradient import value_and_gradient
 
-#: What a network is taken to need per row when rows are cut into tiles.
-_NETWORK_WIDTH = 64
 #: What is added to the covariances of a frame: a share of the own mean variance or, where there is
 #: none, of the other one. Any frame is exact; a better conditioned one trains faster.
 _SHRINKAGE, _LEAST_SHARE = 1e-3, 1e-6
@@ -239,7 +237,7 @@ class BrenierPotential:
         x = x.to(self.frame.source_mean)
         moved = torch.empty_like(x)
         with torch.no_grad():
-            for rows in row_tiles(len(x), _NETWORK_WIDTH):
+            for rows in row_tiles(len(x), NETWORK_WIDTH):
                 points = self.frame.source_rows(x[rows])
                 gradients = value_and_gradient(self.module, points)[1]
                 moved[rows] = self.frame.target_rows_back(gradients)

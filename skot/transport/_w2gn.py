@@ -18,6 +18,7 @@ from skot.losses import Amortization, RegressionAmortization, dual_loss
 from skot.measures import REFERENCES
 from skot.networks import MLPMap, MLPPotential
 from skot.numerics.log_determinant import hessian_log_determinant
+from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.potentials import BrenierPotential, LinearFrame
 from skot.solvers.conjugate import LBFGSConjugate
 from skot.training import (
@@ -97,7 +98,8 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         Ends training before `max_iter`: :class:`~skot.training.EarlyStopping`,
         :class:`~skot.training.TimeBudget`. None never does.
     checkpoint : Checkpoint, default=None
-        A file from which ``fit`` resumes after a crash. None writes nothing.
+        A file from which ``fit`` resumes after a crash; it takes a `random_state` that repeats,
+        such as an int. Not used when ``warm_start`` goes on from a fit. None writes nothing.
     preconditioning : {"gaussian", "identity"}, default="gaussian"
         The coordinates in which networks see the data. "gaussian": those in which the optimal map
         between the Gaussian fits of the samples (see :class:`GaussianTransport`) is the
@@ -129,8 +131,8 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         The potential whose gradient is the map, on tensors.
     wasserstein_distance_ : float
         2-Wasserstein distance (not squared) by the dual value on the training rows, at most 4096
-        a side; zero where the dual value is above the trivial bound. After ``partial_fit``, on
-        the rows of the last call.
+        a side, which are kept for it; computed on demand. After ``partial_fit``, on the rows of
+        the last call.
     conjugate_solver_, amortization_, optimizer_ : object
         The components that were used.
     loss_curve_ : list of float
@@ -315,7 +317,16 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         with iteration_hook(
             self, self.max_iter, X=X, y=y, fitted_attributes=self._fitted_attributes
         ) as on_iteration:
-            result = self._train(source, target, on_iteration)
+            # A file holds one run: training that goes on is another.
+            checkpoint = None if going_on else self.checkpoint
+            result = self._train(
+                source,
+                target,
+                max_iter=self.max_iter,
+                stopping=self.stopping,
+                checkpoint=checkpoint,
+                on_iteration=on_iteration,
+            )
             self._store(source, target, result)
         self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
         return self
@@ -360,10 +371,23 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
                 updater.restart_schedule(None)
         n_rows = max(len(source), 0 if target is None else len(target))
         n_steps = math.ceil(n_rows / self.batch_size)
-        result = self._train(source, target, max_iter=n_steps, streaming=True)
+        result = self._train(source, target, max_iter=n_steps)
         self._store(source, target, result)
         self._warn_if_not_converged(result, stacklevel=4)
         return self
+
+    @property
+    def wasserstein_distance_(self) -> float:
+        """2-Wasserstein distance by the dual value on training rows; solved for on demand."""
+        check_is_fitted(self)
+        # W2^2 = tr S_x + tr S_y + |m_x - m_y|^2 - 2 k (E phi(x) + E phi*(y)) in the frame.
+        frame, (x, y) = self._frame, self._value_rows
+        rows = (frame.source_rows(x).to(self._dtype), frame.target_rows(y).to(self._dtype))
+        loss = self._dual_loss(self._modules, *rows)
+        squared = (x - frame.source_mean).square().sum(dim=1).mean()
+        squared += (y - frame.target_mean).square().sum(dim=1).mean()
+        squared += (frame.source_mean - frame.target_mean).square().sum()
+        return math.sqrt(max(float(squared) - 2.0 * frame.scale * loss, 0.0))
 
     def score_samples(self, X: Any) -> np.ndarray:
         r"""Log-density of rows under the flow from the source to the reference.
@@ -385,6 +409,11 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         ------
         ValueError
             If the transport was fitted with a target sample, whose density is not known.
+
+        Notes
+        -----
+        The density integrates to one if f is convex, as with :class:`~skot.networks.ICNN`. Another
+        potential may fold away from the data, and counts such places twice.
         """
         check_is_fitted(self)
         split = split_domains(self, X, reset=False)
@@ -502,16 +531,16 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         self,
         source: Tensor,
         target: Tensor | None,
-        on_iteration: Callable | None = None,
         *,
-        max_iter: int | None = None,
-        streaming: bool = False,
+        max_iter: int,
+        stopping: Stopping | None = None,
+        checkpoint: Checkpoint | None = None,
+        on_iteration: Callable | None = None,
     ) -> TrainingResult:
         state, frame = self._state, self._frame
         sides = {"source": frame.source_rows(source).to(torch.float32)}
         if target is not None:
             sides["target"] = frame.target_rows(target).to(torch.float32)
-        stopping = None if streaming else self.stopping
         held_out = self._hold_out(sides, stopping)
         state.samplers = {
             name: sampler(rows, self.batch_size, self._generator) for name, rows in sides.items()
@@ -528,16 +557,19 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
             self.amortization_,
             self.n_amortizer_steps,
         )
-        return train(
+        result = train(
             step,
             state,
-            max_iter=self.max_iter if max_iter is None else max_iter,
+            max_iter=max_iter,
             stopping=stopping,
             validate=self._validation(held_out) if held_out else None,
-            checkpoint=None if streaming else self.checkpoint,
-            fingerprint=self._fingerprint(source, target),
+            checkpoint=checkpoint,
+            fingerprint="" if checkpoint is None else self._fingerprint(sides, held_out),
             on_iteration=on_iteration,
         )
+        # They hold the training rows, which a fitted transport need not keep.
+        state.samplers = {}
+        return result
 
     def _hold_out(self, sides: dict[str, Tensor], stopping: Stopping | None) -> dict[str, Tensor]:
         """Take the validation rows out of `sides`."""
@@ -566,19 +598,19 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         with torch.no_grad():
             return float(dual_loss(dual_batch(modules, x, y, self.conjugate_solver_)))
 
-    def _fingerprint(self, source: Tensor, target: Tensor | None) -> str:
-        if self.checkpoint is None:
-            return ""
+    def _fingerprint(self, *rows: dict[str, Tensor]) -> str:
+        """Of the parameters and of the rows to train on and held out, as they were drawn."""
         params = self.get_params(deep=False)
         for name in ("checkpoint", "verbose", "device"):
             del params[name]
-        return fingerprint(params, source, target)
+        return fingerprint(params, rows)
 
     def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
         for name, value in self._fitted_attributes(self._state).items():
             setattr(self, name, value)
         self.converged_ = result.converged is not False and result.diverged_at is None
-        self.wasserstein_distance_ = self._wasserstein_distance(source, target)
+        target = self._target_measure.points if target is None else target
+        self._value_rows = (_some(source), _some(target))
 
     def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
         """What a fitted transport has, as training stands."""
@@ -590,23 +622,9 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
             "n_iter_": state.iteration,
         }
 
-    def _wasserstein_distance(self, source: Tensor, target: Tensor | None) -> float:
-        """W2^2 = tr S_x + tr S_y + |m_x - m_y|^2 - 2 k (E phi(x) + E phi*(y)) in the frame."""
-        frame = self._frame
-        target = self._target_measure.points if target is None else target
-        x, y = _some(source), _some(target)
-        loss = self._dual_loss(
-            self._modules,
-            frame.source_rows(x).to(self._dtype),
-            frame.target_rows(y).to(self._dtype),
-        )
-        squared = (x - frame.source_mean).square().sum(dim=1).mean()
-        squared += (y - frame.target_mean).square().sum(dim=1).mean()
-        squared += (frame.source_mean - frame.target_mean).square().sum()
-        return math.sqrt(max(float(squared) - 2.0 * frame.scale * loss, 0.0))
-
     def _warn_if_not_converged(self, result: TrainingResult, stacklevel: int) -> None:
-        if self.converged_:
+        # Who stops training by a callback or the keyboard knows that it has not converged.
+        if self.converged_ or result.stop_reason in ("callback", "interrupted"):
             return
         if result.diverged_at is not None:
             message = (
@@ -635,21 +653,24 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         return self.potential_.gradient(x)
 
     def _inverse_map(self, y: Tensor) -> Tensor:
-        frame = self.potential_.frame
-        rows = frame.target_rows(y)
-        with torch.no_grad():
-            guess = self._modules["amortizer"](rows)
-            result = self.conjugate_solver_.solve(self._modules["potential"], rows, guess)
-        n_failed = int((~result.converged).sum())
+        frame, potential = self.potential_.frame, self._modules["potential"]
+        solver, amortizer = self.conjugate_solver_, self._modules["amortizer"]
+        source_rows, n_failed = torch.empty_like(y.to(frame.target_mean)), 0
+        for tile in row_tiles(len(y), NETWORK_WIDTH):
+            rows = frame.target_rows(y[tile])
+            with torch.no_grad():
+                result = solver.solve(potential, rows, amortizer(rows))
+            source_rows[tile] = frame.source_rows_back(result.argument)
+            n_failed += int((~result.converged).sum())
         if n_failed:
             warnings.warn(
                 f"The conjugates of {n_failed} of {len(y)} rows were not found to the tolerance of "
-                f"{type(self.conjugate_solver_).__name__}: their inverse is approximate. Increase "
+                f"{type(solver).__name__}: their inverse is approximate. Increase "
                 "its max_iter, or train longer.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return frame.source_rows_back(result.argument)
+        return source_rows
 
     def _check_flow(self, method: str) -> None:
         if not self._flow:
@@ -668,7 +689,12 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
             return state
         modules = {name: copy.deepcopy(m).cpu() for name, m in self._modules.items()}
         potential = BrenierPotential(modules["potential"], self.potential_.frame.cpu())
-        own = {"_modules": modules, "potential_": potential, "_frame": self._frame.cpu()}
+        own = {
+            "_modules": modules,
+            "potential_": potential,
+            "_frame": self._frame.cpu(),
+            "_value_rows": tuple(rows.cpu() for rows in self._value_rows),
+        }
         return {**state, **own}
 
 

@@ -19,7 +19,9 @@ def arguments(shape, dtype=torch.float32, requires_grad=False):
 
 def assert_close(ours, theirs):
     for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * other.detach().abs().max().item())
+        torch.testing.assert_close(
+            one, other, rtol=1e-4, atol=1e-4 * other.detach().abs().max().item()
+        )
 
 
 def with_derivatives(function, tensors):
