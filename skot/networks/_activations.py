@@ -30,6 +30,10 @@ class Activation:
         """Value at every entry of `z`."""
         raise NotImplementedError
 
+    def consume(self, z: Tensor) -> Tensor:
+        """Value; may overwrite `z`, which must be the result of an operation and not a view."""
+        return self.value(z)
+
     def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Value, and what `pull_back` needs; `z` is used up where gradients are not recorded."""
         raise NotImplementedError
@@ -57,6 +61,10 @@ class _ELU(Activation):
 
     def value(self, z: Tensor) -> Tensor:
         return F.elu(z)
+
+    def consume(self, z: Tensor) -> Tensor:
+        # One buffer a layer less to keep for the backward pass.
+        return F.elu_(z)
 
     def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled():

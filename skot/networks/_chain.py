@@ -165,7 +165,7 @@ class ChainPotential(PotentialModule):
         h, inner = self._read(x), list(self.inner_outputs)
         values = self._quadratic_value(x, self._apply_quadratic(x))
         for k, layer in enumerate(self.layers):
-            h = activation.value(layer(h))
+            h = activation.consume(layer(h))
             if k < len(inner):
                 values = torch.addmv(values, h, inner[k])
         return torch.addmv(values, h, self.output)

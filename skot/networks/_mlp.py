@@ -197,7 +197,7 @@ class _ResidualMap(MapModule):
         activation = ACTIVATIONS[self.activation]
         h = x if self.input_matrix is None else x @ self.input_matrix
         for layer in self.layers:
-            h = activation.value(layer(h))
+            h = activation.consume(layer(h))
         image = self.output(h)
         if self.output_matrix is not None:
             image = image @ self.output_matrix

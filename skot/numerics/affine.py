@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: With fewer multiplications a call of the other kernel costs more than it gains.
-_LEAST_WORK = 2**20
+#: With fewer rows or multiplications a call of the other kernel costs more than it gains.
+_LEAST_ROWS, _LEAST_WORK = 64, 2**18
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -71,6 +71,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype is torch.float32
         and weight.dtype is torch.float32
+        and x.shape[0] >= _LEAST_ROWS
         and x.shape[0] * weight.numel() >= _LEAST_WORK
         and x.device.type == "cpu"
         and _HAS_WIDE_KERNELS

@@ -33,6 +33,8 @@ def test_value_and_derivative(name, recorded, dtype):
         value, saved = activation.evaluate(z.detach().clone())
         pulled = activation.pull_back(gradient, saved)
         torch.testing.assert_close(activation.value(z.detach()), expected.detach())
+        consumed = activation.consume(z.detach().clone())
+        torch.testing.assert_close(consumed, expected.detach())
     torch.testing.assert_close(value, expected.detach(), rtol=tol, atol=tol)
     torch.testing.assert_close(pulled, gradient * slope, rtol=10 * tol, atol=tol)
 
