@@ -5,7 +5,12 @@ import re
 import sys
 
 import numpy as np
+from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
+from _tables import number, table
+from _w2_images_render import w2_images_section
+from _w2_render import w2_budget_section, w2_section
+from _w2gn_render import conjugates_section, gaussian_section, step_section
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PEERS = {"pot": "POT", "ott": "OTT-JAX", "mdot": "mdot-tnt"}
@@ -74,19 +79,6 @@ def provenance(runs: list[dict]) -> str:
     return "\n".join(
         ", ".join(f"`{command}`" for command in known) + f": {circumstances}\n"
         for circumstances, known in commands.items()
-    )
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table, numbers to the right."""
-    rule = ["---" if k == 0 else "---:" for k in range(len(header))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows]) + "\n"
-
-
-def number(value: float) -> str:
-    """Return three significant digits, without an exponent."""
-    return np.format_float_positional(
-        float(f"{value:.3g}"), trim="-", precision=4 if value < 1 else None
     )
 
 
@@ -259,6 +251,13 @@ SECTIONS = {
     "memory": memory_section,
     "grid": grid_section,
     "office_caltech": office_caltech_section,
+    "w2_budget": w2_budget_section,
+    "w2": w2_section,
+    "w2_step": step_section,
+    "conjugates": conjugates_section,
+    "gaussian": gaussian_section,
+    "flows": flows_section,
+    "w2_images": w2_images_section,
 }
 
 

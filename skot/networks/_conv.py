@@ -36,8 +36,8 @@ class ConvPotential(Potential):
     activation : {"softplus", "celu", "elu", "silu", "leaky_relu"}, default="elu"
         Activation of all layers.
     quadratic : {"full", "diagonal"}, default="full"
-        Shape of Q. A full one has ``n_features ** 2`` entries: choose "diagonal" for large
-        images.
+        Shape of Q. A full one has ``n_features ** 2`` entries, which take samples and time to
+        learn: choose "diagonal" for images of some hundred pixels and more.
 
     See Also
     --------

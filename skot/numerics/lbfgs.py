@@ -16,9 +16,11 @@ _MAX_REJECTIONS = 15
 #: A rejected trial point whose slope has grown by more than this factor is too far away to tell
 #: the curvature at hand.
 _MAX_BEND = 100.0
-#: The batch is cut down to its active rows when at least this share of it, and this many rows,
-#: have finished: cutting costs about as much as evaluating them a few times.
-_FINISHED_SHARE, _FINISHED_ROWS = 0.05, 16
+#: The batch is cut down to its active rows, and as many others as fill it up to one of a few
+#: sizes: multiples of 16, from 128 on eight to a power of two. Kernels that are compiled for the
+#: shape, as those behind `skot.numerics.affine` are, would be compiled anew in every iteration
+#: otherwise. And cutting costs about as much as evaluating a few per cent of the rows.
+_LEAST_SIZE, _SIZES_PER_OCTAVE = 16, 8
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,19 @@ def batched_lbfgs(
         n_active = int(batch.active.sum())
         if n_active == 0:
             break
-        n_finished = len(batch.rows) - n_active
-        if n_finished >= max(_FINISHED_SHARE * len(batch.rows), _FINISHED_ROWS):
+        size = _batch_size(n_active)
+        if size < len(batch.rows):
             batch.store(result)
-            batch.drop_finished()
+            batch.drop_finished(size)
         batch.advance(value_and_gradient)
     batch.store(result)
     return result
+
+
+def _batch_size(n_active: int) -> int:
+    """Round up, to one of the sizes that batches are cut down to."""
+    unit = max(_LEAST_SIZE, 2 ** (n_active - 1).bit_length() // (2 * _SIZES_PER_OCTAVE))
+    return -(-n_active // unit) * unit
 
 
 class _Memory:
@@ -217,9 +225,9 @@ class _Batch:
         ):
             whole.index_copy_(0, self.rows, part)
 
-    def drop_finished(self) -> None:
-        """Keep the active rows only."""
-        left = self.active.nonzero()[:, 0]
+    def drop_finished(self, size: int) -> None:
+        """Keep the active rows, and some of the others to make it as many as `size`."""
+        left = self.active.byte().argsort(descending=True, stable=True)[:size]
         for name in (
             *("x", "rows", "value", "gradient", "squared_norm"),
             *("step", "rejections", "n_trials", "active"),

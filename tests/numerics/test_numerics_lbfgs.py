@@ -189,11 +189,20 @@ def test_rows_leave_the_batch_when_they_converge():
     x_init[:7] += 1.0
     result = batched_lbfgs(function, x_init, tol=1e-8, max_iter=100)
     assert function.calls[0] == 100
-    assert max(function.calls[1:]) == 7
+    assert set(function.calls[1:]) == {16}  # the smallest size of a batch
     assert result.converged.all()
     assert (result.n_iter[:7] > 0).all()
     assert (result.n_iter[7:] == 0).all()
     torch.testing.assert_close(result.argument, function.solution, rtol=0, atol=1e-6)
+
+
+def test_batches_have_few_sizes():
+    function = LogSumExp(1000, 4)
+    batched_lbfgs(function, normal(1000, 4), tol=1e-12, max_iter=200)
+    sizes = set(function.calls[1:])
+    assert len(sizes) > 5
+    units = {size: 16 if size <= 128 else 2 ** (size - 1).bit_length() // 16 for size in sizes}
+    assert all(size % unit == 0 for size, unit in units.items() if size < 1000)
 
 
 @pytest.mark.parametrize("make", [Quadratics, LogSumExp])
