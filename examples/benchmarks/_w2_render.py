@@ -30,6 +30,25 @@ def w2_budget_section(cells: dict) -> str:
     return text
 
 
+def w2_budget_summary(cells: dict) -> str | None:
+    """Return the summary of the final errors: skot beside the better of the peers."""
+    best: dict[int, dict[str, float]] = {}
+    for cell in cells.values():
+        if cell["kind"] == "train":
+            side = "skot" if cell["method"] == "skot" else "peer"
+            errors, error = best.setdefault(cell["n_features"], {}), cell["curve"][-1][3]
+            errors[side] = min(error, errors.get(side, np.inf))
+    both = {d: errors for d, errors in sorted(best.items()) if len(errors) == 2}
+    if not both:
+        return None
+    budget = max(cell["budget"] for cell in cells.values() if cell["kind"] == "train")
+    skot, peer = (", ".join(number(both[d][side]) for d in both) for side in ("skot", "peer"))
+    dimensions = ", ".join(map(str, both))
+    return f"""Learned maps on the Wasserstein-2 benchmark, in {dimensions} dimensions,
+after {budget:g} processor seconds each: L2-UVP {skot} % for skot,
+{peer} % for the better neural dual of OTT-JAX."""
+
+
 def introduction(trained: list[dict]) -> str:
     """Return what the tables mean."""
     budgets = sorted({(cell["budget"], cell["threads"]) for cell in trained})

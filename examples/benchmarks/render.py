@@ -9,7 +9,7 @@ from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
 from _tables import number, table
 from _w2_images_render import w2_images_section
-from _w2_render import w2_budget_section, w2_section
+from _w2_render import w2_budget_section, w2_budget_summary, w2_section
 from _w2gn_render import conjugates_section, gaussian_section, step_section
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -36,26 +36,31 @@ def render_all() -> None:
             stored = json.loads(path.read_text())
             sections.append(section(stored["cells"]) + "\n" + provenance(stored["runs"]))
     PAGE.write_text("\n".join(sections))
-    path = RESULTS / "sinkhorn.json"
-    if path.exists():
-        write_headline(json.loads(path.read_text())["cells"])
+    for name, summary in (("sinkhorn", sinkhorn_summary), ("w2_budget", w2_budget_summary)):
+        path = RESULTS / f"{name}.json"
+        text = summary(json.loads(path.read_text())["cells"]) if path.exists() else None
+        if text is not None:
+            write_headline(name, text)
 
 
-def write_headline(cells: dict) -> None:
-    """Write the summary of bench_sinkhorn.py between the marks in the README."""
+def write_headline(name: str, text: str) -> None:
+    """Write a summary between its marks in the README."""
+    readme = ROOT / "README.md"
+    mark, end = f"<!-- {name} headline -->", f"<!-- /{name} headline -->"
+    before, rest = readme.read_text().split(mark)
+    readme.write_text(f"{before}{mark}\n{text}\n{end}{rest.split(end)[1]}")
+
+
+def sinkhorn_summary(cells: dict) -> str | None:
+    """Return the summary of bench_sinkhorn.py."""
     ratios = [r for key, cell in cells.items() if read_key(key)[0] >= 2000 and (r := ratio(cell))]
     if not ratios:
-        return
+        return None
     mean = float(np.exp(np.mean(np.log(ratios))))
     spread = f"{min(ratios):.1f} to {max(ratios):.0f}"
-    text = f"""Entropic transport between two clouds of 2000 to 10000 points on one core: skot takes
+    return f"""Entropic transport between two clouds of 2000 to 10000 points on one core: skot takes
 {mean:.1f} times less time than the fastest of POT, OTT-JAX and mdot-tnt, each tuned for each
 problem (geometric mean of {len(ratios)} problems; from {spread} times)."""
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split("<!-- benchmark headline -->")
-    after = rest.split("<!-- /benchmark headline -->")[1]
-    marked = f"<!-- benchmark headline -->\n{text}\n<!-- /benchmark headline -->"
-    readme.write_text(before + marked + after)
 
 
 def ratio(cell: dict) -> float | None:
