@@ -156,19 +156,14 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
     -----
     The published methods are settings of this estimator:
 
-    ====================================  ========================================================
-    W2GN, Korotin et al. [1]_             ``potential=ICNN(), amortizer=GradientMap(ICNN()),
-                                          amortization=CycleAmortization(),
-                                          conjugate_solver=NoConjugate()``
-    Makkuva et al. [2]_                   ``potential=ICNN(), amortizer=GradientMap(ICNN()),
-                                          amortization=ObjectiveAmortization(),
-                                          conjugate_solver=NoConjugate(), n_amortizer_steps=10``
-    Taghvaei and Jalali [3]_              ``potential=ICNN(), conjugate_solver=AdamConjugate(),
-                                          amortization=ObjectiveAmortization()``
-    Amos [4]_                             the defaults, or ``amortization=ObjectiveAmortization()``
-    ENOT, Buzun et al. [5]_               ``amortization=ExpectileAmortization(),
-                                          conjugate_solver=NoConjugate()``
-    ====================================  ========================================================
+    - W2GN [1]_: ``potential=ICNN(), amortizer=GradientMap(ICNN()),
+      amortization=CycleAmortization(), conjugate_solver=NoConjugate()``.
+    - Makkuva et al. [2]_: ``potential=ICNN(), amortizer=GradientMap(ICNN()),
+      amortization=ObjectiveAmortization(), conjugate_solver=NoConjugate(), n_amortizer_steps=10``.
+    - Taghvaei and Jalali [3]_: ``potential=ICNN(), conjugate_solver=AdamConjugate(),
+      amortization=ObjectiveAmortization()``.
+    - Amos [4]_: the defaults, or ``amortization=ObjectiveAmortization()``.
+    - ENOT [5]_: ``amortization=ExpectileAmortization(), conjugate_solver=NoConjugate()``.
 
     Taghvaei and Jalali solve for the conjugates from scratch; here the amortizer gives the start.
 
