@@ -20,6 +20,7 @@ def w2_images_section(cells: dict) -> str:
     kinds: dict[str, list[dict]] = {"colors": [], "linear": [], "potential": []}
     for cell in cells.values():
         kinds[cell["kind"]].append(cell)
+    kinds["potential"].sort(key=lambda cell: cell["curve"][-1][2])
     text = colors_text(kinds["colors"]) if kinds["colors"] else ""
     if kinds["potential"] and kinds["linear"]:
         draw_digits(kinds["linear"][0], kinds["potential"], FIGURE)
@@ -68,7 +69,7 @@ up to the luck of the draw. Seconds are those of the processor in training.
 def digits_text(linear: dict, potentials: list[dict]) -> str:
     """Return the table of the potentials."""
     rows = [["linear map", "", "", *("" for _ in SHARES[:-1]), number(linear["l2_uvp"])]]
-    for cell in sorted(potentials, key=lambda cell: cell["curve"][-1][2]):
+    for cell in potentials:
         row = [NAMES[cell["name"]], f"{cell['lr']:g}", f"{cell['curve'][-1][0]}"]
         for share in SHARES[:-1]:
             known = [point[2] for point in cell["curve"] if point[1] <= share * cell["budget"]]
@@ -83,8 +84,8 @@ L2-UVP in per cent on 4096 fresh rows. The source are the USPS digits, 16 x 16, 
 noise; the map is the gradient of a random sum of convex functions of patches of 3 x 3 pixels, of
 which a small convolutional network is a good model and a dense one is not:
 `make_w2_benchmark(images=..., random_state=0)`. Every potential trains on fresh independent rows
-for {budgets} processor seconds on one core, by `partial_fit` in batches of 256; columns are the
-error after a share of that.
+for {budgets} processor seconds on one core (drawing, judging, and what is left of the last call
+included), by `partial_fit` in batches of 256; columns are the error after a share of that.
 
 {table(header, rows)}
 ![Digits of the source, their true images, and those of each potential](images/{FIGURE.name})

@@ -1,5 +1,7 @@
 """Rows times a matrix, by the fastest kernel there is."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -74,7 +76,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and x.shape[0] >= _LEAST_ROWS
         and x.shape[0] * weight.numel() >= _LEAST_WORK
         and x.device.type == "cpu"
-        and _HAS_WIDE_KERNELS
+        and has_wide_kernels()
         and not torch.is_autocast_enabled("cpu")
         # A function with a backward pass of its own takes no part in these.
         and not torch._C._are_functorch_transforms_active()
@@ -86,8 +88,17 @@ def _one_dnn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def _has_wide_kernels() -> bool:
-    """Whether oneDNN is there, with AVX-512, and takes the call."""
+@functools.cache
+def has_wide_kernels() -> bool:
+    """Say whether oneDNN is there, with AVX-512, and takes the call.
+
+    Asked at the first product rather than at import, which the answer would slow.
+
+    Returns
+    -------
+    has_wide_kernels : bool
+        The same for the whole process.
+    """
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     if not torch.backends.mkldnn.is_available():
@@ -98,6 +109,3 @@ def _has_wide_kernels() -> bool:
     except (AttributeError, RuntimeError, TypeError):
         # Not part of PyTorch's public interface: a build may lack it, or a version change it.
         return False
-
-
-_HAS_WIDE_KERNELS = _has_wide_kernels()
