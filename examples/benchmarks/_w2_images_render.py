@@ -46,13 +46,7 @@ def colors_text(cells: list[dict]) -> str:
         )
     header = ["photographs", "seconds", "linear map", "W2GNTransport", "floor"]
     header += ["over floor, n = 2000", "n = 10000", "cost / discrete OT"]
-    pictures = "".join(
-        f"\n![The source, the target, and the source in the colours of the target]"
-        f"(images/w2_colors_{cell['source']}_{cell['target']}.jpg)\n"
-        for cell in cells
-    )
-    return (
-        """## Colours of photographs
+    return """## Colours of photographs
 
 `W2GNTransport` with its defaults, between the pixels of two photographs of the Kodak suite, judged
 on pixels that were held out. The divergence is Sinkhorn's at 0.05 times the mean cost within the
@@ -60,10 +54,7 @@ target; columns three to five are shares of that before the transport, for sampl
 means of 20 draws. The floor is the divergence of two samples of the target: no map gets below it,
 up to the luck of the draw. Seconds are those of the processor in training.
 
-"""
-        + table(header, rows)
-        + pictures
-    )
+""" + table(header, rows)
 
 
 def digits_text(linear: dict, potentials: list[dict]) -> str:

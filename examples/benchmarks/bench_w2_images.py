@@ -70,7 +70,10 @@ def transfer_colors(source: int, target: int, max_iter: int) -> dict:
     linear = GaussianTransport().fit(*fitted_on)
     result["linear"] = draw_divergences(linear.transform(held_out[0]), held_out[1], 2000)[0]
     moved = recolor(transport, (photographs[0] / 255.0).astype(np.float32))
-    draw_colors(photographs, moved, ROOT / "docs" / "images" / f"w2_colors_{source}_{target}.jpg")
+    # Not into the documentation: the photographs are not part of the project.
+    folder = ROOT / "demo_output"
+    folder.mkdir(exist_ok=True)
+    draw_colors(photographs, moved, folder / f"w2_colors_{source}_{target}.jpg")
     return result
 
 
