@@ -1,6 +1,18 @@
 """What is sampled: weighted point clouds and reference distributions."""
 
 from skot.measures._empirical import EmpiricalMeasure, normalize_weights
-from skot.measures._references import REFERENCES, reference_sample
+from skot.measures._references import (
+    REFERENCES,
+    draw_reference,
+    reference_log_density,
+    reference_sample,
+)
 
-__all__ = ["REFERENCES", "EmpiricalMeasure", "normalize_weights", "reference_sample"]
+__all__ = [
+    "REFERENCES",
+    "EmpiricalMeasure",
+    "draw_reference",
+    "normalize_weights",
+    "reference_log_density",
+    "reference_sample",
+]

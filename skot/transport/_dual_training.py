@@ -1,17 +1,31 @@
-"""One fit of the Wasserstein-2 dual: modules, samplers, and the step that trains them."""
+"""Training of the Wasserstein-2 dual: the modules, the step, and a run of steps on two samples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
 from skot.losses import Amortization, DualBatch, dual_loss
+from skot.measures import draw_reference
 from skot.numerics.linalg import symmetric_power
 from skot.potentials import LinearFrame
-from skot.training import MinibatchSampler, Optimizer, TrainingState, Updater, WeightAverage
+from skot.training import (
+    Checkpoint,
+    MinibatchSampler,
+    Optimizer,
+    Stopping,
+    TrainingResult,
+    TrainingState,
+    Updater,
+    WeightAverage,
+    fingerprint,
+    train,
+)
 
+#: The distance and the held-out loss are computed on at most this many rows a side.
+VALUE_ROWS = 4096
 #: Share of the mean variance below which a direction counts as flat.
 _FLAT = 1e-3
 #: A side with less than this, in the frame, is a point to a network in float32.
@@ -119,20 +133,133 @@ def dual_batch(modules: dict[str, nn.Module], x: Tensor, y: Tensor, solver: Any)
     )
 
 
-def sampler(rows: Tensor, batch_size: int, generator: Generator) -> MinibatchSampler:
-    """Return a sampler of rows with equal weights."""
-    return MinibatchSampler(rows, batch_size, generator=generator)
+def dual_value(modules: dict[str, nn.Module], x: Tensor, y: Tensor, solver: Any) -> float:
+    """Return the dual loss on given rows, without a graph."""
+    with torch.no_grad():
+        return float(dual_loss(dual_batch(modules, x, y, solver)))
 
 
-def reference_draws(
-    reference: str, n: int, frame: LinearFrame, generator: Generator
-) -> Callable[[], Tensor]:
-    """Fresh draws of the reference at every step: it is known, so there is no sample to exhaust."""
-    n_features, device = len(frame.target_mean), frame.target_mean.device
-    draw = torch.randn if reference == "normal" else torch.rand
+def some_rows(rows: Tensor) -> Tensor:
+    """Return at most `VALUE_ROWS` rows, spread over all of them."""
+    if len(rows) <= VALUE_ROWS:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, VALUE_ROWS, device=rows.device).long()]
 
-    def draw_target() -> Tensor:
-        rows = draw(n, n_features, generator=generator, dtype=torch.float64)
-        return frame.target_rows(rows.to(device)).to(torch.float32)
 
-    return draw_target
+@dataclass(frozen=True)
+class DualTraining:
+    """Trains the networks of a state on two samples; the target may be a reference.
+
+    Attributes
+    ----------
+    state : TrainingState
+        With the modules "potential" and "amortizer"; its generator draws everything.
+    frame : LinearFrame
+        The coordinates in which they see the rows.
+    conjugate_solver, amortization : object
+        The components of the step.
+    batch_size, n_amortizer_steps : int
+        Numbers of the step.
+    """
+
+    state: TrainingState
+    frame: LinearFrame
+    conjugate_solver: Any
+    amortization: Amortization
+    batch_size: int
+    n_amortizer_steps: int
+
+    def run(
+        self,
+        source: Tensor,
+        target: Tensor,
+        *,
+        reference: str | None,
+        max_iter: int,
+        stopping: Stopping | None = None,
+        checkpoint: Checkpoint | None = None,
+        params: Any = None,
+        on_iteration: Callable | None = None,
+    ) -> TrainingResult:
+        """Train on rows in float64; with a `reference`, `target` is a sample of it for judging.
+
+        `params` tell a checkpoint, with the rows, which fit it belongs to.
+        """
+        state, frame = self.state, self.frame
+        train_rows = {
+            "source": frame.source_rows(source).to(torch.float32),
+            "target": frame.target_rows(target).to(torch.float32),
+        }
+        held_out = self._hold_out(train_rows, stopping, reference)
+        state.samplers = {
+            name: MinibatchSampler(rows, self.batch_size, generator=self._generator)
+            for name, rows in train_rows.items()
+            if name == "source" or reference is None
+        }
+        draws = {name: sampler.sample for name, sampler in state.samplers.items()}
+        if reference is not None:
+            n_rows = state.samplers["source"].batch_size
+            draws["target"] = self._reference_draws(reference, n_rows)
+        step = DualStep(
+            state,
+            draws["source"],
+            draws["target"],
+            self.conjugate_solver,
+            self.amortization,
+            self.n_amortizer_steps,
+        )
+        result = train(
+            step,
+            state,
+            max_iter=max_iter,
+            stopping=stopping,
+            validate=self._validation(held_out) if held_out else None,
+            checkpoint=checkpoint,
+            fingerprint="" if checkpoint is None else fingerprint(params, train_rows, held_out),
+            on_iteration=on_iteration,
+        )
+        # They hold the training rows, which a fitted transport need not keep.
+        state.samplers = {}
+        return result
+
+    @property
+    def _generator(self) -> Generator:
+        return cast(Generator, self.state.generator)  # states are built with one here
+
+    def _hold_out(
+        self, train_rows: dict[str, Tensor], stopping: Stopping | None, reference: str | None
+    ) -> dict[str, Tensor]:
+        """Take the validation rows out of the others."""
+        share = None if stopping is None else stopping.validation_fraction
+        if share is None:
+            return {}
+        held_out = {}
+        for name, rows in train_rows.items():
+            if name == "target" and reference is not None:
+                held_out[name] = rows  # it is not trained on
+                continue
+            n_held_out = max(1, round(share * len(rows)))
+            order = torch.randperm(len(rows), generator=self._generator).to(rows.device)
+            held_out[name] = rows[order[:n_held_out][:VALUE_ROWS]]
+            train_rows[name] = rows[order[n_held_out:]] if n_held_out < len(rows) else rows
+        return held_out
+
+    def _validation(self, held_out: dict[str, Tensor]) -> Callable[[TrainingState], float]:
+        def dual_value_of_held_out_rows(state: TrainingState) -> float:
+            modules = state.averaged_modules()
+            return dual_value(
+                modules, held_out["source"], held_out["target"], self.conjugate_solver
+            )
+
+        return dual_value_of_held_out_rows
+
+    def _reference_draws(self, reference: str, n_rows: int) -> Callable[[], Tensor]:
+        """Fresh draws at every step: the reference is known, there is no sample to exhaust."""
+        frame = self.frame
+        n_features, device = len(frame.target_mean), frame.target_mean.device
+
+        def draw_target() -> Tensor:
+            rows = draw_reference(reference, n_rows, n_features, self._generator)
+            return frame.target_rows(rows.to(device)).to(torch.float32)
+
+        return draw_target

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skot.base import check_component
-from skot.losses import Amortization, RegressionAmortization, dual_loss
-from skot.measures import REFERENCES
+from skot.losses import Amortization, RegressionAmortization
+from skot.measures import REFERENCES, draw_reference, reference_log_density
 from skot.networks import MLPMap, MLPPotential
 from skot.numerics.log_determinant import hessian_log_determinant
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
@@ -30,26 +30,20 @@ from skot.training import (
     Stopping,
     TrainingResult,
     TrainingState,
-    fingerprint,
-    train,
 )
 from skot.transport._base import BaseTransport
 from skot.transport._dual_training import (
-    DualStep,
+    DualTraining,
     build_modules,
     build_updates,
-    dual_batch,
-    reference_draws,
-    sampler,
+    dual_value,
+    some_rows,
 )
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_dtype
 from skot.utils.validation import DomainSplit, split_domains
-
-#: The distance and the held-out loss are computed on at most this many rows a side.
-_VALUE_ROWS = 4096
 
 
 def _default_optimizer() -> Optimizer:
@@ -357,7 +351,9 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         going_on = hasattr(self, "_state")
         split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
         self._resolve_components()
-        generator = self._generator if going_on else check_generator(self.random_state)
+        # A state of this class has a generator.
+        own = cast(torch.Generator, self._state.generator) if going_on else None
+        generator = own or check_generator(self.random_state)
         source, target = self._read_both(X, split, generator)
         if not going_on:
             self._start(source, target, generator, max_iter=None)
@@ -378,7 +374,7 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         # W2^2 = tr S_x + tr S_y + |m_x - m_y|^2 - 2 k (E phi(x) + E phi*(y)) in the frame.
         frame, (x, y) = self._frame, self._value_rows
         rows = (frame.source_rows(x).to(self._dtype), frame.target_rows(y).to(self._dtype))
-        loss = self._dual_loss(self._modules, *rows)
+        loss = dual_value(self._modules, *rows, self.conjugate_solver_)
         squared = (x - frame.source_mean).square().sum(dim=1).mean()
         squared += (y - frame.target_mean).square().sum(dim=1).mean()
         squared += (frame.source_mean - frame.target_mean).square().sum()
@@ -420,7 +416,7 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         )
         # The Hessian of f is k P H P, with H that of the learned potential.
         linear = frame.scale * frame.source_matrix @ frame.source_matrix
-        log_reference = _reference_log_density(self.reference, self._map(x, None))
+        log_reference = reference_log_density(self.reference, self._map(x, None))
         log_density = log_reference + log_determinant + torch.linalg.slogdet(linear)[1]
         if isinstance(X, Tensor):
             return log_density.to(device=X.device, dtype=split.X_source.dtype)
@@ -449,9 +445,7 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         check_is_fitted(self)
         self._check_flow("sample")
         generator = check_generator(random_state)
-        draw = torch.randn if self.reference == "normal" else torch.rand
-        shape = (n_samples, self.n_features_in_)
-        rows = draw(*shape, generator=generator, dtype=torch.float64)
+        rows = draw_reference(self.reference, n_samples, self.n_features_in_, generator)
         return self._inverse_map(self._to_compute(rows)).cpu().numpy()
 
     # Fitting
@@ -509,10 +503,6 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         # Both at once: networks of one fit mean nothing in the coordinates of another.
         self._frame, self._state = frame, state
 
-    @property
-    def _generator(self) -> torch.Generator:
-        return cast(torch.Generator, self._state.generator)  # a state of this class has one
-
     def _updates(self, modules: dict[str, nn.Module], max_iter: int | None) -> tuple[dict, dict]:
         return build_updates(
             modules,
@@ -532,80 +522,34 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         checkpoint: Checkpoint | None = None,
         on_iteration: Callable | None = None,
     ) -> TrainingResult:
-        state, frame = self._state, self._frame
-        sides = {"source": frame.source_rows(source).to(torch.float32)}
-        if target is not None:
-            sides["target"] = frame.target_rows(target).to(torch.float32)
-        held_out = self._hold_out(sides, stopping)
-        state.samplers = {
-            name: sampler(rows, self.batch_size, self._generator) for name, rows in sides.items()
-        }
-        draws = {name: sampler_.sample for name, sampler_ in state.samplers.items()}
-        if target is None:
-            size = state.samplers["source"].batch_size
-            draws["target"] = reference_draws(self.reference, size, frame, self._generator)
-        step = DualStep(
-            state,
-            draws["source"],
-            draws["target"],
+        training = DualTraining(
+            self._state,
+            self._frame,
             self.conjugate_solver_,
             self.amortization_,
-            self.n_amortizer_steps,
+            batch_size=self.batch_size,
+            n_amortizer_steps=self.n_amortizer_steps,
         )
-        result = train(
-            step,
-            state,
-            max_iter=max_iter,
-            stopping=stopping,
-            validate=self._validation(held_out) if held_out else None,
-            checkpoint=checkpoint,
-            fingerprint="" if checkpoint is None else self._fingerprint(sides, held_out),
-            on_iteration=on_iteration,
-        )
-        # They hold the training rows, which a fitted transport need not keep.
-        state.samplers = {}
-        return result
-
-    def _hold_out(self, sides: dict[str, Tensor], stopping: Stopping | None) -> dict[str, Tensor]:
-        """Take the validation rows out of `sides`."""
-        share = None if stopping is None else stopping.validation_fraction
-        if share is None:
-            return {}
-        held_out = {}
-        for name, rows in sides.items():
-            n_held_out = max(1, round(share * len(rows)))
-            order = torch.randperm(len(rows), generator=self._generator).to(rows.device)
-            held_out[name] = rows[order[:n_held_out][:_VALUE_ROWS]]
-            sides[name] = rows[order[n_held_out:]] if n_held_out < len(rows) else rows
-        if "target" not in held_out:
-            rows = self._frame.target_rows(self._target_measure.points)
-            held_out["target"] = rows.to(torch.float32)
-        return held_out
-
-    def _validation(self, held_out: dict[str, Tensor]) -> Callable[[TrainingState], float]:
-        def dual_loss_on_held_out_rows(state: TrainingState) -> float:
-            modules = state.averaged_modules()
-            return self._dual_loss(modules, held_out["source"], held_out["target"])
-
-        return dual_loss_on_held_out_rows
-
-    def _dual_loss(self, modules: dict[str, nn.Module], x: Tensor, y: Tensor) -> float:
-        with torch.no_grad():
-            return float(dual_loss(dual_batch(modules, x, y, self.conjugate_solver_)))
-
-    def _fingerprint(self, *rows: dict[str, Tensor]) -> str:
-        """Of the parameters and of the rows to train on and held out, as they were drawn."""
         params = self.get_params(deep=False)
         for name in ("checkpoint", "verbose", "device"):
             del params[name]
-        return fingerprint(params, rows)
+        return training.run(
+            source,
+            self._target_measure.points if target is None else target,
+            reference=self.reference if target is None else None,
+            max_iter=max_iter,
+            stopping=stopping,
+            checkpoint=checkpoint,
+            params=params,
+            on_iteration=on_iteration,
+        )
 
     def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
         for name, value in self._fitted_attributes(self._state).items():
             setattr(self, name, value)
         self.converged_ = result.converged is not False and result.diverged_at is None
         target = self._target_measure.points if target is None else target
-        self._value_rows = (_some(source), _some(target))
+        self._value_rows = (some_rows(source), some_rows(target))
 
     def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
         """What a fitted transport has, as training stands."""
@@ -691,21 +635,6 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
             "_value_rows": tuple(rows.cpu() for rows in self._value_rows),
         }
         return {**state, **own}
-
-
-def _some(rows: Tensor) -> Tensor:
-    """At most `_VALUE_ROWS` rows, spread over all of them."""
-    if len(rows) <= _VALUE_ROWS:
-        return rows
-    return rows[torch.linspace(0, len(rows) - 1, _VALUE_ROWS, device=rows.device).long()]
-
-
-def _reference_log_density(reference: str, z: Tensor) -> Tensor:
-    """Log-density of the standard normal, or of the uniform distribution on the unit cube."""
-    if reference == "normal":
-        return -0.5 * z.square().sum(dim=1) - 0.5 * z.shape[1] * math.log(2.0 * math.pi)
-    inside = ((z >= 0) & (z <= 1)).all(dim=1)
-    return torch.where(inside, 0.0, -math.inf).to(z.dtype)
 
 
 _OPTIONAL_COMPONENTS = {
