@@ -3,11 +3,12 @@
 __version__ = "0.1.0.dev0"
 
 from skot.adaptation import DomainAdaptation
-from skot.transport import GaussianTransport, SinkhornTransport, W2GNTransport
+from skot.transport import GaussianTransport, NeuralOT, SinkhornTransport, W2GNTransport
 
 __all__ = [
     "DomainAdaptation",
     "GaussianTransport",
+    "NeuralOT",
     "SinkhornTransport",
     "W2GNTransport",
     "__version__",

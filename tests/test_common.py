@@ -22,10 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skot import GaussianTransport, SinkhornTransport, W2GNTransport
+from skot import GaussianTransport, NeuralOT, SinkhornTransport, W2GNTransport
+from skot.losses import WeakQuadratic
 from skot.metrics import sinkhorn_divergence
 from skot.model_selection import DomainKFold
-from skot.networks import MLPMap, MLPPotential
+from skot.networks import ConditionalMLP, MLPMap, MLPPotential
 from skot.utils import stack_domains
 from skot.utils.estimator_checks import parametrize_with_transport_checks
 
@@ -36,10 +37,25 @@ def small_w2gn(**params):
     return W2GNTransport(**networks, max_iter=20, **params)
 
 
+def small_neural_ot(**params):
+    """Return one for a strong cost, fitted as fast."""
+    networks = {"potential": MLPPotential((16, 16)), "transport_map": MLPMap((16, 16))}
+    return NeuralOT(**{**networks, "max_iter": 10, "n_map_steps": 2, **params})
+
+
+def small_weak_ot(**params):
+    """Return one for a weak cost, fitted as fast."""
+    return small_neural_ot(
+        cost=WeakQuadratic(gamma=0.9), transport_map=ConditionalMLP((16, 16)), **params
+    )
+
+
 TRANSPORTS = [
     SinkhornTransport(random_state=0),
     GaussianTransport(random_state=0),
     small_w2gn(random_state=0),
+    small_neural_ot(fit_inverse_transform=True, random_state=0),
+    small_weak_ot(fit_inverse_transform=True, random_state=0),
 ]
 each_transport = pytest.mark.parametrize(
     "transport", TRANSPORTS, ids=lambda transport: type(transport).__name__
@@ -69,13 +85,17 @@ def stacked(samples):
 # --- the checks of scikit-learn and of skot --------------------------------------------
 
 
-@parametrize_with_checks([SinkhornTransport(), GaussianTransport(), small_w2gn()])
+@parametrize_with_checks(
+    [SinkhornTransport(), GaussianTransport(), small_w2gn(), small_neural_ot(), small_weak_ot()]
+)
 def test_scikit_learn_checks(estimator, check):
     with sklearn.config_context(enable_metadata_routing=False):
         check(estimator)
 
 
-@parametrize_with_checks([SinkhornTransport(), GaussianTransport(), small_w2gn()])
+@parametrize_with_checks(
+    [SinkhornTransport(), GaussianTransport(), small_w2gn(), small_neural_ot(), small_weak_ot()]
+)
 def test_scikit_learn_checks_with_routing(estimator, check):
     with sklearn.config_context(enable_metadata_routing=True):
         check(estimator)
@@ -88,6 +108,9 @@ def test_scikit_learn_checks_with_routing(estimator, check):
         GaussianTransport(),
         small_w2gn(),
         small_w2gn(preconditioning="identity"),
+        small_neural_ot(),
+        small_weak_ot(),
+        small_weak_ot(fit_inverse_transform=True),
     ]
 )
 def test_transport_checks(estimator, check):
@@ -122,7 +145,7 @@ def test_sample_domain_is_requested_by_default(transport, routing):
     requests = transport.get_metadata_routing()
     for method in ("fit", "transform", "score"):
         assert getattr(requests, method).requests["sample_domain"] is True
-    if isinstance(transport, W2GNTransport):
+    if isinstance(transport, W2GNTransport | NeuralOT):
         assert requests.partial_fit.requests["sample_domain"] is True
     else:
         assert requests.fit.requests["sample_weight"] is None
@@ -249,8 +272,10 @@ def test_refit_forgets_the_first_fit(transport, samples):
 @each_transport
 def test_reference(transport, samples):
     X, _ = samples
-    if isinstance(transport, W2GNTransport):
+    if isinstance(transport, W2GNTransport | NeuralOT):
         transport = clone(transport).set_params(max_iter=300)
+    if isinstance(transport, NeuralOT):
+        transport.set_params(max_iter=600, n_map_steps=4, fit_inverse_transform=False)
     uniform = clone(transport).set_params(reference="uniform").fit(X)
     moved = uniform.transform(X)
     assert_allclose(moved.mean(axis=0), 0.5, atol=0.02)
@@ -324,13 +349,21 @@ def expected_score(moved, Y, **weights):
     return -sinkhorn_divergence(moved, Y, epsilon=epsilon, **weights)
 
 
+def moved_to_score(fitted, X):
+    """What the score looks at: one seeded draw of a plan that splits mass."""
+    if isinstance(fitted, NeuralOT):
+        return fitted.sample_transform(X, 1, random_state=0)[:, 0]
+    return fitted.transform(X)
+
+
 @each_transport
 def test_score_is_the_divergence_at_a_regularisation_set_by_the_target(transport, samples):
     X, Y = samples
     fitted = clone(transport).fit(X, Y)
-    assert fitted.score(X) == pytest.approx(expected_score(fitted.transform(X), Y), rel=1e-6)
+    assert fitted.score(X) == pytest.approx(expected_score(moved_to_score(fitted, X), Y), rel=1e-6)
     new = X[:20] + 0.3
-    assert fitted.score(new) == pytest.approx(expected_score(fitted.transform(new), Y), rel=1e-6)
+    expected = expected_score(moved_to_score(fitted, new), Y)
+    assert fitted.score(new) == pytest.approx(expected, rel=1e-6)
 
 
 def test_score_does_not_use_the_cost_of_the_estimator(samples):
@@ -344,7 +377,7 @@ def test_which_target_is_scored(transport, samples, stacked):
     (X, Y), (rows, sample_domain) = samples, stacked
     fitted = clone(transport).fit(X, Y)
     own = fitted.score(X)
-    moved = fitted.transform(X)
+    moved = moved_to_score(fitted, X)
     other = Y + 2.0
     assert fitted.score(X, np.arange(len(X)) % 2) == own
     assert fitted.score(X, other) == pytest.approx(expected_score(moved, other), rel=1e-6)

@@ -6,14 +6,13 @@ import warnings
 
 import numpy as np
 import torch
-from _flows_potential import LogSumExpPotential
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 
 from skot import W2GNTransport
 from skot.metrics import sinkhorn_divergence
-from skot.networks import ICNN, MLPPotential
+from skot.networks import ICNN, LogSumExpPotential, MLPPotential
 from skot.solvers.conjugate import LBFGSConjugate
 from skot.training import Adam, CosineSchedule
 

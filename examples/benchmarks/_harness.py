@@ -26,6 +26,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS = HERE / "results"
+CHECKPOINTS = ROOT / ".benchmark_checkpoints"
 
 CUT_SECONDS = 120.0
 PREPARE_SECONDS = 600.0

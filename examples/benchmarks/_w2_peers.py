@@ -6,7 +6,6 @@ that a cosine schedule ends with the budget however long a step takes.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,7 +15,6 @@ import jaxopt
 import numpy as np
 import optax
 from _w2_pairs import (
-    BATCH_SIZE,
     SOURCE,
     TARGET,
     BudgetClock,
@@ -220,35 +218,3 @@ def train_regression(
     """Train OTT-JAX's `W2NeuralDual` (regression, L-BFGS); as `train_expectile`."""
     solver = regression_dual(n_features, seed, settings)
     return BudgetedRun(solver, gradient_map, n_features, budget_cpu_s, seed)()
-
-
-def regression_step_seconds(
-    n_features: int,
-    hidden: tuple[int, ...] = (128, 128, 128),
-    n_warm_up: int = 50,
-    n_steps: int = 100,
-    settings: Settings = REGRESSION,
-) -> dict[str, float]:
-    """Return processor and wall seconds of one compiled step of `W2NeuralDual`.
-
-    The steps follow `n_warm_up` others, as a conjugate costs more once f is no longer |x|^2 / 2.
-    """
-    settings = Settings(settings.learning_rate, settings.b1, settings.b2, hidden, settings.options)
-    solver = regression_dual(n_features, 0, settings)
-    pair, rng = Pair(n_features), np.random.default_rng(0)
-    n_all = n_warm_up + n_steps
-    x, y = (
-        draw(n_all * BATCH_SIZE, rng).reshape(n_all, BATCH_SIZE, n_features)
-        for draw in (pair.source, pair.target)
-    )
-    f, g = solver.state_f, solver.state_g
-    for step in range(n_all):
-        if step == n_warm_up:
-            cpu, wall = time.process_time(), time.perf_counter()
-        batch = {"source": jax.numpy.asarray(x[step]), "target": jax.numpy.asarray(y[step])}
-        f, g, *_ = solver.train_step_parallel(f, g, batch)
-        jax.block_until_ready((f.params, g.params))
-    return {
-        "cpu": (time.process_time() - cpu) / n_steps,
-        "wall": (time.perf_counter() - wall) / n_steps,
-    }

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import time
 from itertools import islice
 
 import numpy as np
@@ -83,20 +82,3 @@ def train_skot(n_features: int, budget_cpu_s: float = 720.0, seed: int = 0) -> d
                 error = pair.l2_uvp(estimator.transform(points), points)
                 curve.append((estimator.n_iter_, clock.cpu, clock.wall, error))
     return {"curve": curve}
-
-
-def step_seconds(n_features: int, n_warm: int = 50, n_steps: int = 100) -> dict[str, float]:
-    """Return the seconds of a step of regression with L-BFGS, after some steps of warming up."""
-    pair = Pair(n_features)
-    clock = BudgetClock(math.inf)
-    sides = [batches(pair, side, 0, clock) for side in (SOURCE, TARGET)]
-    estimator = transport(n_features)
-    estimator.set_params(
-        potential=MLPPotential((128,) * 3), amortizer=MLPMap((128,) * 3), batch_size=BATCH_SIZE
-    )
-    for count in (n_warm, n_steps):
-        x, y = (np.concatenate(list(islice(side, count))) for side in sides)
-        cpu, wall = time.process_time(), time.perf_counter()
-        estimator.partial_fit(x, y)
-        seconds = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
-    return {name: value / n_steps for name, value in seconds.items()}

@@ -12,14 +12,12 @@ import time
 import joblib
 import numpy as np
 import torch
-from _harness import RESULTS, ROOT, Store, argument_parser, report
+from _harness import CHECKPOINTS, RESULTS, Store, argument_parser, report
 from _w2_pairs import BATCH_SIZE, DIMENSIONS, SOURCE, TARGET, Pair
 from _w2_skot import ROWS_A_CALL, transport
 from render import render_all
 
 from skot.training import CosineSchedule
-
-CHECKPOINTS = ROOT / ".benchmark_checkpoints"
 
 
 def fresh_rows(pair: Pair, side: int, seed: int, first_step: int, n_rows: int) -> np.ndarray:

@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from _harness import ONE_THREAD, RESULTS, ROOT, Store, argument_parser, report
 from _w2_pairs import DIMENSIONS, Pair
-from _w2_worker import STEPS, TRAINERS
+from _w2_worker import TRAINERS
 from render import render_all
 
 BUDGET = 720.0  # six minutes of two cores
-STEP_DIMENSIONS = (2, 16, 64)
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -39,12 +39,12 @@ def pin(core: int | None, threads: int) -> None:
         os.sched_setaffinity(0, set(cores))
 
 
-def call(kind: str, method: str, arguments: list, threads: int) -> dict | None:
-    """Run one function in a new process; return what it returns, or None if it failed."""
+def call(method: str, arguments: list, threads: int) -> dict | None:
+    """Train in a new process; return its curve in a dict, or None if it failed."""
     worker = str(Path(__file__).with_name("_w2_worker.py"))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
-        command = [sys.executable, worker, kind, method, json.dumps(arguments), str(output)]
+        command = [sys.executable, worker, method, json.dumps(arguments), str(output)]
         done = subprocess.run(
             command, env=environment(threads), stderr=subprocess.PIPE, text=True, check=False
         )
@@ -54,17 +54,18 @@ def call(kind: str, method: str, arguments: list, threads: int) -> dict | None:
         return json.loads(output.read_text())
 
 
-def measure(store: Store, key: str, kind: str, arguments: list, **setting: object) -> None:
+def measure(store: Store, **setting: Any) -> None:
     """Measure a cell, unless it is stored with the same setting."""
+    key = f"{setting['method']} D={setting['n_features']} seed={setting['seed']}"
     cell = store.cells.get(key, {})
     if all(cell.get(name) == value for name, value in setting.items()):
         return
-    result = call(kind, setting["method"], arguments, setting["threads"])
+    arguments = [setting[name] for name in ("n_features", "budget", "seed")]
+    result = call(setting["method"], arguments, setting["threads"])
     if result is not None:
         store.cells.pop(key, None)
-        store.put(key, kind=kind, **setting, **result)
-        shown = f"{result['curve'][-1][3]:.3g} %" if kind == "train" else f"{result['cpu']:.4f} s"
-        report(f"{key}: {shown}")
+        store.put(key, kind="train", **setting, **result)
+        report(f"{key}: {result['curve'][-1][3]:.3g} %")
 
 
 def main() -> None:
@@ -75,7 +76,6 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=BUDGET, help="processor seconds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only-steps", action="store_true", help="time the steps, do not train")
     args = parser.parse_args()
     pin(args.core, args.threads)
     store = Store(args.output, fresh=args.fresh)
@@ -84,13 +84,14 @@ def main() -> None:
         if f"linear D={d}" not in store.cells:
             store.put(f"linear D={d}", kind="linear", n_features=d, l2_uvp=Pair(d).linear_l2_uvp())
         for method in args.methods:
-            setting = {"method": method, "n_features": d, "threads": args.threads}
-            if method in STEPS and d in STEP_DIMENSIONS:
-                measure(store, f"step {method} D={d}", "step", [d], **setting)
-            if not args.only_steps:
-                setting.update(budget=args.budget, seed=args.seed)
-                key = f"{method} D={d} seed={args.seed}"
-                measure(store, key, "train", [d, args.budget, args.seed], **setting)
+            measure(
+                store,
+                method=method,
+                n_features=d,
+                threads=args.threads,
+                budget=args.budget,
+                seed=args.seed,
+            )
     if args.output.parent == RESULTS:
         render_all()
 

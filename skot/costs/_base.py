@@ -62,6 +62,8 @@ class Cost(Component):
     #: Whether ``c(x + t, y + t) = c(x, y)``: then points are taken near the origin first, which
     #: keeps the digits of clouds that are far from it.
     translation_invariant = False
+    #: Whether the cost is a multiple of |x - y|^2, whose optimal maps are gradients.
+    is_quadratic = False
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         """Cost of every pair.
@@ -79,6 +81,24 @@ class Cost(Component):
             ``cost[i, j] = c(x[i], y[j])``.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement pairwise.")
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cost of every row of one cloud to the same row of the other.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Source points.
+        y : Tensor of shape (n, n_features)
+            Target points.
+
+        Returns
+        -------
+        cost : Tensor of shape (n,)
+            ``cost[i] = c(x[i], y[i])``. The base class asks :meth:`pairwise` for one pair at a
+            time, vectorised by `torch.vmap`.
+        """
+        return torch.vmap(lambda a, b: self.pairwise(a[None], b[None])[0, 0])(x, y)
 
     def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost | None:
         """Write the cost matrix as an inner product of features, if the cost is one.

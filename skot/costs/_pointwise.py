@@ -35,6 +35,7 @@ class SquaredEuclidean(Cost):
     """
 
     translation_invariant = True
+    is_quadratic = True
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         # The expanded form is one matrix product, but cancels for clouds far from the origin:
@@ -43,6 +44,9 @@ class SquaredEuclidean(Cost):
         x, y = x - shift, y - shift
         squared = (x * x).sum(1, keepdim=True) + (y * y).sum(1) - 2.0 * (x @ y.T)
         return squared.clamp_min(0.0)
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x - y).square().sum(1)
 
     def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost:
         return FactorizedCost(2.0 * x, y, (x * x).sum(1), (y * y).sum(1))
@@ -122,6 +126,10 @@ class PNorm(Cost):
         distance = torch.cdist(x, y, p=self.p, compute_mode=mode)
         return distance if self.power == 1 else distance**self.power
 
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        distance = torch.linalg.vector_norm(x - y, ord=self.p, dim=1)
+        return distance if self.power == 1 else distance**self.power
+
     def standardize(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> StandardizedPair:
         common = 0.5 * (weighted_mean(x, a) + weighted_mean(y, b))
         x, y = x - common, y - common
@@ -185,6 +193,9 @@ class Cosine(Cost):
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         return 1.0 - _unit_rows(x) @ _unit_rows(y).T
 
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        return 1.0 - torch.linalg.vecdot(_unit_rows(x), _unit_rows(y))
+
     def factorize(self, x: Tensor, y: Tensor) -> FactorizedCost:
         return FactorizedCost(_unit_rows(x), _unit_rows(y), x.new_ones(len(x)), y.new_zeros(len(y)))
 
@@ -228,8 +239,13 @@ class SphereGeodesic(Cost):
         self.margin = margin
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
-        cosine = (_unit_rows(x) @ _unit_rows(y).T) / (1.0 + self.margin)
-        angle = torch.acos(cosine.clamp(-1.0, 1.0))
+        return self._of_cosine(_unit_rows(x) @ _unit_rows(y).T)
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._of_cosine(torch.linalg.vecdot(_unit_rows(x), _unit_rows(y)))
+
+    def _of_cosine(self, cosine: Tensor) -> Tensor:
+        angle = torch.acos((cosine / (1.0 + self.margin)).clamp(-1.0, 1.0))
         return angle if self.power == 1 else angle**self.power
 
     def twist(self, x: Tensor, gradient: Tensor) -> Tensor:

@@ -30,10 +30,6 @@ class ExpectileAmortization(ObjectiveAmortization):
     weight : float, default=0.25
         The weight :math:`\lambda` of the penalty relative to the dual. The penalty is
         quadratic in the potential, the dual is linear: the weight suits data of unit spread.
-    all_pairs : bool, default=False
-        Whether the mean runs over all pairs of a source row and a target row of the batch,
-        which has less variance and costs one matrix product. False takes row `i` of both, as
-        [1]_ does, up to the length of the shorter.
 
     Notes
     -----
@@ -63,22 +59,18 @@ class ExpectileAmortization(ObjectiveAmortization):
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "tau": [Interval(Real, 0.5, 1, closed="both")],
         "weight": [Interval(Real, 0, None, closed="left")],
-        "all_pairs": ["boolean"],
     }
 
-    def __init__(self, tau: float = 1.0, weight: float = 0.25, all_pairs: bool = False) -> None:
+    def __init__(self, tau: float = 1.0, weight: float = 0.25) -> None:
         self.tau = tau
         self.weight = weight
-        self.all_pairs = all_pairs
 
     def potential_penalty(self, batch: DualBatch) -> Tensor:
         """Return the weighted penalty; see :meth:`Amortization.potential_penalty`."""
         source, target = batch.potential_values
         conjugate = (batch.solution * batch.y).sum(dim=1) - target
-        if self.all_pairs:
-            excess = batch.x @ batch.y.T - source[:, None] - conjugate
-        else:
-            n = min(len(source), len(conjugate))
-            excess = (batch.x[:n] * batch.y[:n]).sum(dim=1) - source[:n] - conjugate[:n]
+        # Row i of both, as the reference does, up to the length of the shorter.
+        n = min(len(source), len(conjugate))
+        excess = (batch.x[:n] * batch.y[:n]).sum(dim=1) - source[:n] - conjugate[:n]
         weight = torch.where(excess < 0, 1.0 - self.tau, self.tau)
         return self.weight * (weight * excess.square()).mean()

@@ -1,6 +1,7 @@
-"""What is sampled: weighted point clouds and reference distributions."""
+"""What is sampled: weighted point clouds, reference distributions and noise."""
 
 from skot.measures._empirical import EmpiricalMeasure, normalize_weights
+from skot.measures._noise import Noise
 from skot.measures._references import (
     REFERENCES,
     draw_reference,
@@ -11,6 +12,7 @@ from skot.measures._references import (
 __all__ = [
     "REFERENCES",
     "EmpiricalMeasure",
+    "Noise",
     "draw_reference",
     "normalize_weights",
     "reference_log_density",

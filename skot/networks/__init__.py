@@ -1,21 +1,29 @@
 """Architectures of potentials and maps: components that build torch modules."""
 
 from skot.networks._base import Map, MapModule, Potential, PotentialModule
+from skot.networks._conditional import ConditionalMLP
 from skot.networks._conv import ConvPotential
 from skot.networks._gradient_map import GradientMap
 from skot.networks._icnn import ICNN
+from skot.networks._log_sum_exp import LogSumExpPotential
 from skot.networks._mlp import MLPMap, MLPPotential
 from skot.networks._pretrain import pretrain_identity
+from skot.networks._resnet import ResNetPotential
+from skot.networks._unet import UNet
 
 __all__ = [
     "ICNN",
+    "ConditionalMLP",
     "ConvPotential",
     "GradientMap",
+    "LogSumExpPotential",
     "MLPMap",
     "MLPPotential",
     "Map",
     "MapModule",
     "Potential",
     "PotentialModule",
+    "ResNetPotential",
+    "UNet",
     "pretrain_identity",
 ]

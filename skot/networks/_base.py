@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, nn
 
 from skot.base import Component
@@ -77,19 +76,6 @@ class PotentialModule(nn.Module):
             Rows times this matrix are as in the data, up to a shift and a scale.
         """
 
-    def initialize_quadratic_(self, matrix: Tensor) -> None:
-        """Set the learned quadratic term so that the gradient is close to ``matrix @ x``.
-
-        Right after ``build`` the rest of the network is small, and close is meant as for the
-        identity there.
-
-        Parameters
-        ----------
-        matrix : Tensor of shape (n_features, n_features)
-            Symmetric, for example the linear map between two Gaussians.
-        """
-        raise NotImplementedError
-
 
 class MapModule(nn.Module):
     """Base class of the modules of maps: row-wise, differentiable, of any float dtype."""
@@ -124,16 +110,6 @@ class MapModule(nn.Module):
         spread : Tensor of shape (n_features, n_features)
             Rows of unit covariance times this matrix are spread like the images.
         """
-
-    def initialize_linear_(self, matrix: Tensor) -> None:
-        """Set the learned linear term so that the map is close to ``matrix @ x``.
-
-        Parameters
-        ----------
-        matrix : Tensor of shape (n_features, n_features)
-            The linear map.
-        """
-        raise NotImplementedError
 
 
 class _Architecture(Component):
@@ -172,6 +148,11 @@ class Potential(_Architecture):
     tensor([2.5000], grad_fn=<MulBackward0>)
     """
 
+    @property
+    def has_quadratic_term(self) -> bool:
+        """Whether it grows quadratically away from the data."""
+        return False
+
     def build(self, n_features: int, *, generator: Generator) -> nn.Module:
         """Draw a module.
 
@@ -196,6 +177,14 @@ class Map(_Architecture):
     A subclass stores its hyper-parameters in ``__init__`` and implements :meth:`build`.
     """
 
+    #: Whether features are pixels, which a linear change of coordinates must not mix.
+    reads_images: bool = False
+
+    @property
+    def takes_noise(self) -> bool:
+        """Whether the module takes noise too, and gives every row several images."""
+        return False
+
     def build(self, n_features: int, *, generator: Generator) -> nn.Module:
         """Draw a module.
 
@@ -209,7 +198,9 @@ class Map(_Architecture):
         Returns
         -------
         module : torch.nn.Module
-            Of float32 parameters, on the CPU: see `MapModule`.
+            Of float32 parameters, on the CPU: see `MapModule`. If it `takes_noise`, it has the
+            attribute ``n_noise_features``, and ``forward(x, z)`` takes noise of shape
+            (n, n_samples, n_noise_features) to images of shape (n, n_samples, n_features).
         """
         raise NotImplementedError
 
@@ -224,34 +215,3 @@ def _check_sizes(value: Sequence[Any], name: str, owner: str) -> None:
         raise InvalidParameterError(
             f"The {name!r} parameter of {owner} must hold positive integers. Got {value!r} instead."
         )
-
-
-def symmetric_matrix(matrix: Tensor, n_features: int) -> Tensor:
-    """Check a matrix that is to become the Hessian of a potential.
-
-    Parameters
-    ----------
-    matrix : Tensor of shape (n_features, n_features)
-        Symmetric up to rounding.
-    n_features : int
-        Number of features of the potential.
-
-    Returns
-    -------
-    symmetric : Tensor of shape (n_features, n_features)
-        Its symmetric part, in float64.
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong or the matrix is not symmetric.
-    """
-    matrix = matrix.detach().to(torch.float64)
-    if matrix.shape != (n_features, n_features):
-        raise ValueError(
-            f"The matrix must be of shape {(n_features, n_features)}. "
-            f"Got {tuple(matrix.shape)} instead."
-        )
-    if not torch.allclose(matrix, matrix.T, rtol=1e-4, atol=1e-4 * float(matrix.abs().max())):
-        raise ValueError("The matrix must be symmetric: no other one is a gradient.")
-    return 0.5 * (matrix + matrix.T)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skot.networks._activations import ACTIVATIONS
-from skot.networks._base import PotentialModule, symmetric_matrix
+from skot.networks._base import PotentialModule
 from skot.numerics.affine import affine
 
 
@@ -202,11 +202,6 @@ class ChainPotential(PotentialModule):
 
     def _read(self, x: Tensor) -> Tensor:
         return x if self.input_matrix is None else x @ self.input_matrix
-
-    def initialize_quadratic_(self, matrix: Tensor) -> None:
-        symmetric = symmetric_matrix(matrix, self.quadratic.shape[0])
-        with torch.no_grad():
-            self.quadratic.copy_(symmetric.diag() if self.quadratic.ndim == 1 else symmetric)
 
     def _apply_quadratic(self, x: Tensor) -> Tensor:
         if self.quadratic.ndim == 1:

@@ -1,7 +1,7 @@
 """A potential of images."""
 
 from collections.abc import Sequence
-from math import isqrt, prod
+from math import prod
 from numbers import Integral
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from torch import Generator
 from skot.networks._activations import ACTIVATIONS
 from skot.networks._base import Potential, PotentialModule
 from skot.networks._chain import ChainPotential, Convolution, Dense
+from skot.networks._images import read_image_shape
 from skot.networks._mlp import dense_layers
 from skot.utils._sklearn import Interval, InvalidParameterError, StrOptions
 
@@ -42,6 +43,7 @@ class ConvPotential(Potential):
     See Also
     --------
     MLPPotential : The same without the images' neighbourhoods.
+    ResNetPotential : Deeper, without a gradient written out.
 
     References
     ----------
@@ -57,6 +59,8 @@ class ConvPotential(Potential):
     >>> potential.build(35, generator=generator)(torch.zeros(3, 35)).shape
     torch.Size([3])
     """
+
+    has_quadratic_term = True
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "image_shape": ["array-like", None],
@@ -98,11 +102,6 @@ class ConvPotential(Potential):
                 "The 'kernel_size' parameter of ConvPotential must be odd. "
                 f"Got {self.kernel_size!r} instead."
             )
-        if self.image_shape is not None and len(self.image_shape) not in (2, 3):
-            raise InvalidParameterError(
-                "The 'image_shape' parameter of ConvPotential must be (height, width) or "
-                f"(n_channels, height, width). Got {self.image_shape!r} instead."
-            )
 
     def build(self, n_features: int, *, generator: Generator) -> PotentialModule:
         """Draw a module.
@@ -126,7 +125,7 @@ class ConvPotential(Potential):
         """
         self.validate()
         gain = ACTIVATIONS[self.activation].mean_square ** -0.5
-        shape = self._input_shape(n_features)
+        shape = read_image_shape(self, n_features)
         layers: list[Convolution | Dense] = []
         widths = []
         for channels in self.channels:
@@ -149,18 +148,3 @@ class ConvPotential(Potential):
             generator=generator,
             diagonal=self.quadratic == "diagonal",
         )
-
-    def _input_shape(self, n_features: int) -> tuple[int, int, int]:
-        if self.image_shape is None:
-            side = isqrt(n_features)
-            shape = (1, side, side)
-        else:
-            n_channels, height, width = (1, *self.image_shape)[-3:]
-            shape = (n_channels, height, width)
-        if prod(shape) != n_features:
-            raise ValueError(
-                f"ConvPotential(image_shape={self.image_shape!r}) cannot read rows of "
-                f"{n_features} features as images: pass the image_shape whose product is "
-                f"{n_features}."
-            )
-        return shape

@@ -59,8 +59,7 @@ class GradientMap(Map):
         Returns
         -------
         module : MapModule
-            The map, of float32 parameters. Its ``initialize_linear_`` takes a symmetric matrix,
-            and needs ``initialize_quadratic_`` of the potential.
+            The map, of float32 parameters.
         """
         potential = check_component(
             self.potential, default=MLPPotential, kind="build", name="potential"
@@ -86,6 +85,3 @@ class _GradientModule(MapModule):
         if precondition is not None:
             # Only dense layers profit: which coordinates are the data's own is not known here.
             precondition(whitening, torch.eye(len(whitening), dtype=whitening.dtype))
-
-    def initialize_linear_(self, matrix: Tensor) -> None:
-        self.potential.initialize_quadratic_(matrix)  # type: ignore[operator]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from skot.networks._activations import ACTIVATIONS, CONVEX_ACTIVATIONS
-from skot.networks._base import Potential, PotentialModule, symmetric_matrix
+from skot.networks._base import Potential, PotentialModule
 from skot.utils._sklearn import Interval, StrOptions
 
 
@@ -74,6 +74,8 @@ class ICNN(Potential):
     >>> bool(potential(ends.mean(0, keepdim=True)) <= potential(ends).mean())
     True
     """
+
+    has_quadratic_term = True
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like"],
@@ -208,21 +210,6 @@ class _ICNNModule(PotentialModule):
             with torch.no_grad():
                 for raw in (*self.hidden, self.output):
                     raw.clamp_(min=0.0)
-
-    def initialize_quadratic_(self, matrix: Tensor) -> None:
-        """Set the learned quadratic term so that the gradient is close to ``matrix @ x``.
-
-        Parameters
-        ----------
-        matrix : Tensor of shape (n_features, n_features)
-            Symmetric; eigenvalues below `strong_convexity` are raised to it.
-        """
-        symmetric = symmetric_matrix(matrix, self.root.shape[0])
-        eigenvalues, vectors = torch.linalg.eigh(symmetric)
-        # Zero would be a stationary point of the root that no training leaves.
-        roots = (eigenvalues - self.strong_convexity).clamp_min(1e-6).sqrt()
-        with torch.no_grad():
-            self.root.copy_((vectors * roots) @ vectors.T)
 
     def _skips(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the input adds in every layer, and the factors of its quadratic part."""

@@ -56,6 +56,8 @@ class MLPPotential(Potential):
     (torch.Size([3]), torch.Size([3, 2]))
     """
 
+    has_quadratic_term = True
+
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -206,15 +208,6 @@ class _ResidualMap(MapModule):
     def precondition_(self, whitening: Tensor, spread: Tensor) -> None:
         self.input_matrix = whitening.to(self.linear)
         self.output_matrix = spread.to(self.linear)
-
-    def initialize_linear_(self, matrix: Tensor) -> None:
-        if matrix.shape != self.linear.shape:
-            raise ValueError(
-                f"The matrix must be of shape {tuple(self.linear.shape)}. "
-                f"Got {tuple(matrix.shape)} instead."
-            )
-        with torch.no_grad():
-            self.linear.copy_(matrix)
 
 
 def dense_layers(

@@ -2,5 +2,6 @@
 
 from skot.potentials._brenier import BrenierPotential, LinearFrame
 from skot.potentials._entropic import EntropicPotentials
+from skot.potentials._kantorovich import KantorovichPotential
 
-__all__ = ["BrenierPotential", "EntropicPotentials", "LinearFrame"]
+__all__ = ["BrenierPotential", "EntropicPotentials", "KantorovichPotential", "LinearFrame"]

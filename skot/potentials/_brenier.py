@@ -93,6 +93,24 @@ class LinearFrame:
         tensors = {key: value.cpu() for key, value in vars(self).items() if key != "scale"}
         return replace(self, **tensors)
 
+    def swapped(self) -> "LinearFrame":
+        """Return the frame of the transport from the target to the source.
+
+        Returns
+        -------
+        frame : LinearFrame
+            The same coordinates.
+        """
+        return type(self)(
+            self.target_mean,
+            self.source_mean,
+            self.target_matrix,
+            self.source_matrix,
+            self.target_covariance,
+            self.source_covariance,
+            self.scale,
+        )
+
     def to(self, dtype: torch.dtype) -> "LinearFrame":
         """Return the same frame in another precision.
 

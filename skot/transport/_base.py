@@ -137,7 +137,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         source = _measure(split.X_source, split.weight_source, self._device)
         target = self._score_target(split)
         source, target = _at_most(source, _SCORE_ROWS), _at_most(target, _SCORE_ROWS)
-        moved = self._map(source.points, None)
+        moved = self._map_to_score(source.points)
         spread = SquaredEuclidean().scale(
             target.points, target.points, target.weights, target.weights
         )
@@ -155,6 +155,10 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         """Transport source points, with the labels of training rows where there are any."""
         raise NotImplementedError
+
+    def _map_to_score(self, x: Tensor) -> Tensor:
+        """Transport source points as the score looks at them: new rows, without labels."""
+        return self._map(x, None)
 
     def _inverse_map(self, y: Tensor) -> Tensor:
         """Transport target points back."""

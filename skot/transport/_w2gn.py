@@ -1,56 +1,33 @@
 """Wasserstein-2 maps as gradients of learned potentials."""
 
-import copy
 import math
 import warnings
-from collections.abc import Callable
 from numbers import Integral
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from skot.base import check_component
 from skot.losses import Amortization, RegressionAmortization
-from skot.measures import REFERENCES, draw_reference, reference_log_density
+from skot.measures import draw_reference, reference_log_density
 from skot.networks import MLPMap, MLPPotential
 from skot.numerics.log_determinant import hessian_log_determinant
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.potentials import BrenierPotential, LinearFrame
 from skot.solvers.conjugate import LBFGSConjugate
-from skot.training import (
-    Adam,
-    Checkpoint,
-    CosineSchedule,
-    ExponentialMovingAverage,
-    Optimizer,
-    Stopping,
-    TrainingResult,
-    TrainingState,
-)
-from skot.transport._base import BaseTransport
-from skot.transport._dual_training import (
-    DualTraining,
-    build_modules,
-    build_updates,
-    dual_value,
-    some_rows,
-)
-from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
-from skot.utils._sklearn import HasMethods, Interval, StrOptions, fit_context
+from skot.training import Adam
+from skot.transport._dual_training import DualTraining, build_modules, dual_value
+from skot.transport._neural import BaseNeuralTransport
+from skot.utils._sklearn import HasMethods, Interval
 from skot.utils.random import check_generator
-from skot.utils.tensors import resolve_dtype
-from skot.utils.validation import DomainSplit, split_domains
+from skot.utils.validation import split_domains
 
 
-def _default_optimizer() -> Optimizer:
-    return Adam(lr=5e-3, schedule=CosineSchedule())
-
-
-class W2GNTransport(CallbackSupportMixin, BaseTransport):
+class W2GNTransport(BaseNeuralTransport):
     r"""Transport one sample to another by the gradient of a learned potential.
 
     The potential f solves the dual of optimal transport for :math:`|x - y|^2 / 2`,
@@ -192,26 +169,13 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
     True
     """
 
-    __metadata_request__partial_fit: ClassVar[dict] = {"sample_domain": True}
-
     _parameter_constraints: ClassVar[dict] = {
         "potential": [HasMethods("build"), None],
         "amortizer": [HasMethods("build"), None],
         "amortization": [Amortization, None],
         "conjugate_solver": [HasMethods("solve"), None],
-        "optimizer": [Optimizer, None],
-        "averaging": [ExponentialMovingAverage, None],
-        "stopping": [Stopping, None],
-        "checkpoint": [Checkpoint, None],
-        "preconditioning": [StrOptions({"gaussian", "identity"})],
-        "reference": [StrOptions(set(REFERENCES))],
         "n_amortizer_steps": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "device": [str, torch.device, None],
-        "verbose": ["verbose"],
+        **BaseNeuralTransport._training_constraints,
     }
     _default_components: ClassVar[dict] = {
         "potential": MLPPotential,
@@ -220,6 +184,10 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         "conjugate_solver": LBFGSConjugate,
         "optimizer": Adam,
     }
+    _divergence_advice = (
+        "Lower the learning rate of the optimizer, or pass a conjugate solver that refines the "
+        "predictions."
+    )
 
     def __init__(
         self,
@@ -259,113 +227,6 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
-
-    @fit_context(prefer_skip_nested_validation=True)
-    @with_callbacks
-    def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> Self:
-        """Train the potential and the amortizer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Source rows, or both samples stacked.
-        y : array-like of shape (n_target, n_features) or (n_rows,), default=None
-            Two-dimensional: the target sample. One-dimensional labels are ignored. Without target
-            rows the target is the reference distribution.
-        sample_domain : array-like of int, shape (n_rows,), default=None
-            Source where >= 0, target where < 0.
-
-        Returns
-        -------
-        self : W2GNTransport
-            The fitted transport.
-
-        Raises
-        ------
-        ValueError
-            For bad input, and for components that do not fit together.
-        FloatingPointError
-            If the loss is not finite from the first step on.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If `stopping` waits for convergence in vain, or if the loss ceases to be finite; the
-            last finite state is kept then.
-        """
-        going_on = self.warm_start and hasattr(self, "_state")
-        split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
-        self._resolve_components()
-        generator = check_generator(self.random_state)
-        source, target = self._read_both(X, split, generator)
-        if going_on:
-            state = self._state
-            state.updaters, state.averages = self._updates(state.modules, self.max_iter)
-        else:
-            self._start(source, target, generator, max_iter=self.max_iter)
-        with iteration_hook(
-            self, self.max_iter, X=X, y=y, fitted_attributes=self._fitted_attributes
-        ) as on_iteration:
-            # A file holds one run: training that goes on is another.
-            checkpoint = None if going_on else self.checkpoint
-            result = self._train(
-                source,
-                target,
-                max_iter=self.max_iter,
-                stopping=self.stopping,
-                checkpoint=checkpoint,
-                on_iteration=on_iteration,
-            )
-            self._store(source, target, result)
-        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
-        return self
-
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> Self:
-        """Train on one pass over the given rows, from where training stands.
-
-        For streams: every call may bring fresh rows. The first call fixes the centring and the
-        scale. The schedule of the optimizer has no planned end here; a
-        :class:`~skot.training.CosineSchedule` decays in a stream if it has a length of its own.
-        `stopping` and `checkpoint` are not used: a pickle of the estimator goes on where it was.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Source rows, or both samples stacked.
-        y : array-like of shape (n_target, n_features) or (n_rows,), default=None
-            Two-dimensional: target rows. Without target rows the target is the reference.
-        sample_domain : array-like of int, shape (n_rows,), default=None
-            Source where >= 0, target where < 0.
-
-        Returns
-        -------
-        self : W2GNTransport
-            The transport, usable after every call.
-
-        Raises
-        ------
-        ValueError
-            For bad input, and for components that do not fit together.
-        """
-        going_on = hasattr(self, "_state")
-        split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
-        self._resolve_components()
-        # A state of this class has a generator.
-        own = cast(torch.Generator, self._state.generator) if going_on else None
-        generator = own or check_generator(self.random_state)
-        source, target = self._read_both(X, split, generator)
-        if not going_on:
-            self._start(source, target, generator, max_iter=None)
-        for updater in self._state.updaters.values():
-            if updater.max_iter is not None:  # a fit before had an end, which a stream has not
-                updater.restart_schedule(None)
-        n_rows = max(len(source), 0 if target is None else len(target))
-        n_steps = math.ceil(n_rows / self.batch_size)
-        result = self._train(source, target, max_iter=n_steps)
-        self._store(source, target, result)
-        self._warn_if_not_converged(result, stacklevel=4)
-        return self
 
     @property
     def wasserstein_distance_(self) -> float:
@@ -461,9 +322,7 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
             name="amortization",
         )
         self.amortization_.check_solver(self.conjugate_solver_)
-        self.optimizer_ = check_component(
-            self.optimizer, default=_default_optimizer, kind=Optimizer, name="optimizer"
-        )
+        self._resolve_training_components()
         self._architectures = {
             "potential": check_component(
                 self.potential, default=MLPPotential, kind="build", name="potential"
@@ -472,121 +331,30 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
                 self.amortizer, default=MLPMap, kind="build", name="amortizer"
             ),
         }
-        for name, kind in _OPTIONAL_COMPONENTS.items():
-            component = getattr(self, name)
-            if component is not None:
-                check_component(component, default=None, kind=kind, name=name)
 
-    def _read_both(
-        self, X: Any, split: DomainSplit, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """Points of both sides in float64; None for a target that is the reference."""
-        seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        source, target = self._read_samples(X, split, self.reference, seed)
-        self._flow = split.X_target is None
-        self._dtype = resolve_dtype(split.X_source)
-        return source.points, None if self._flow else target.points
+    def _make_frame(self, source: Tensor, target: Tensor) -> LinearFrame:
+        return LinearFrame.of(source, target, self.preconditioning)
 
-    def _start(
-        self,
-        source: Tensor,
-        target: Tensor | None,
-        generator: torch.Generator,
-        *,
-        max_iter: int | None,
-    ) -> None:
-        """Fix the coordinates, draw the networks, and set up what training changes."""
-        target = self._target_measure.points if target is None else target
-        frame = LinearFrame.of(source, target, self.preconditioning)
-        modules = build_modules(**self._architectures, frame=frame, generator=generator)
-        state = TrainingState(modules, *self._updates(modules, max_iter), generator)
-        # Both at once: networks of one fit mean nothing in the coordinates of another.
-        self._frame, self._state = frame, state
+    def _build_modules(self, frame: LinearFrame, generator: Generator) -> dict[str, nn.Module]:
+        return build_modules(**self._architectures, frame=frame, generator=generator)
 
-    def _updates(self, modules: dict[str, nn.Module], max_iter: int | None) -> tuple[dict, dict]:
-        return build_updates(
-            modules,
-            self.optimizer_,
-            self.averaging,
-            max_iter=max_iter,
-            n_amortizer_steps=self.n_amortizer_steps,
-        )
+    def _updates_per_iteration(self) -> dict[str, int]:
+        return {"potential": 1, "amortizer": self.n_amortizer_steps}
 
-    def _train(
-        self,
-        source: Tensor,
-        target: Tensor | None,
-        *,
-        max_iter: int,
-        stopping: Stopping | None = None,
-        checkpoint: Checkpoint | None = None,
-        on_iteration: Callable | None = None,
-    ) -> TrainingResult:
-        training = DualTraining(
+    def _training(self) -> DualTraining:
+        return DualTraining(
             self._state,
             self._frame,
+            self.batch_size,
             self.conjugate_solver_,
             self.amortization_,
-            batch_size=self.batch_size,
-            n_amortizer_steps=self.n_amortizer_steps,
-        )
-        params = self.get_params(deep=False)
-        for name in ("checkpoint", "verbose", "device"):
-            del params[name]
-        return training.run(
-            source,
-            self._target_measure.points if target is None else target,
-            reference=self.reference if target is None else None,
-            max_iter=max_iter,
-            stopping=stopping,
-            checkpoint=checkpoint,
-            params=params,
-            on_iteration=on_iteration,
+            self.n_amortizer_steps,
         )
 
-    def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
-        for name, value in self._fitted_attributes(self._state).items():
-            setattr(self, name, value)
-        self.converged_ = result.converged is not False and result.diverged_at is None
-        target = self._target_measure.points if target is None else target
-        self._value_rows = (some_rows(source), some_rows(target))
-
-    def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
-        """What a fitted transport has, as training stands."""
-        modules = {name: module.to(self._dtype) for name, module in state.final_modules().items()}
-        return {
-            "_modules": modules,
-            "potential_": BrenierPotential(modules["potential"], self._frame.to(self._dtype)),
-            "loss_curve_": list(state.loss_curve),
-            "n_iter_": state.iteration,
-        }
-
-    def _warn_if_not_converged(self, result: TrainingResult, stacklevel: int) -> None:
-        # Who stops training by a callback or the keyboard knows that it has not converged.
-        if self.converged_ or result.stop_reason in ("callback", "interrupted"):
-            return
-        if result.diverged_at is not None:
-            message = (
-                f"the loss was not finite at iteration {result.diverged_at}, and the last finite "
-                "state is kept. Lower the learning rate of the optimizer, or pass a conjugate "
-                "solver that refines the predictions."
-            )
-        else:
-            message = (
-                f"the held-out loss was still falling after {result.n_iter} iterations. Increase "
-                "max_iter, or the tol of the stopping component."
-            )
-        warnings.warn(
-            f"W2GNTransport did not converge: {message}",
-            ConvergenceWarning,
-            stacklevel=stacklevel,
-        )
+    def _attributes_of(self, modules: dict[str, nn.Module], frame: LinearFrame) -> dict[str, Any]:
+        return {"potential_": BrenierPotential(modules["potential"], frame)}
 
     # Inference
-
-    @property
-    def _device(self) -> torch.device:
-        return self.potential_.frame.source_mean.device
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         return self.potential_.gradient(x)
@@ -617,28 +385,3 @@ class W2GNTransport(CallbackSupportMixin, BaseTransport):
                 f"{method} needs a target of known density, but this W2GNTransport was fitted "
                 "with a target sample. Fit it on X alone: the target is then the reference."
             )
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "potential_")
-
-    def __getstate__(self):
-        # A pickle made after a fit on an accelerator must load on a machine without one.
-        state = super().__getstate__()
-        if "potential_" not in state or self._device.type == "cpu":
-            return state
-        modules = {name: copy.deepcopy(m).cpu() for name, m in self._modules.items()}
-        potential = BrenierPotential(modules["potential"], self.potential_.frame.cpu())
-        own = {
-            "_modules": modules,
-            "potential_": potential,
-            "_frame": self._frame.cpu(),
-            "_value_rows": tuple(rows.cpu() for rows in self._value_rows),
-        }
-        return {**state, **own}
-
-
-_OPTIONAL_COMPONENTS = {
-    "averaging": ExponentialMovingAverage,
-    "stopping": Stopping,
-    "checkpoint": Checkpoint,
-}

@@ -123,6 +123,8 @@ def check_inverse_near_identity(estimator: Any) -> None:
     transport = _prepare(estimator).fit(X, Y)
     if not hasattr(transport, "inverse_transform"):
         raise SkipTest("there is no inverse_transform")
+    if hasattr(transport, "conditional_variance") and transport.conditional_variance(X).any():
+        raise SkipTest("mass is split, and conditional means are not inverse to each other")
     back = transport.inverse_transform(transport.transform(X))
     error = np.mean((back - X) ** 2) / X.var()
     assert error <= 0.1, f"the inverse is off by {error:.3g} times the variance"
@@ -134,6 +136,8 @@ def check_dual_below_primal(estimator: Any) -> None:
     transport = _prepare(estimator).fit(X, Y)
     if not hasattr(transport, "dual_value_") or not hasattr(transport, "cost_value_"):
         raise SkipTest("there are no dual_value_ and cost_value_")
+    if hasattr(transport, "duality_gap_"):
+        raise SkipTest("the dual value is an estimate, whose gap may have either sign")
     primal = transport.cost_value_
     if hasattr(transport, "epsilon_"):
         plan = np.asarray(transport.coupling_)

@@ -112,18 +112,6 @@ def test_activations_keep_their_scale_with_depth(activation, convexity):
         assert 0.8 < layer.std() < 2.0
 
 
-def test_the_quadratic_term_takes_eigenvalues_down_to_the_strong_convexity():
-    module = (
-        ICNN((8,), convexity="softplus", strong_convexity=0.1).build(3, generator=seeded()).double()
-    )
-    with torch.no_grad():
-        module.output.fill_(-1e3)
-    module.initialize_quadratic_(torch.diag(torch.tensor([2.0, 0.5, -1.0])))
-    x = torch.randn(5, 3, generator=seeded(1), dtype=torch.float64)
-    expected = x * torch.tensor([2.0, 0.5, 0.1], dtype=torch.float64)
-    torch.testing.assert_close(module.value_and_gradient(x)[1], expected, rtol=1e-5, atol=2e-6)
-
-
 def test_the_squared_factors_are_summed_over_the_rank():
     """Against the formula of the docstring, layer by layer."""
     module = perturbed(

@@ -84,29 +84,6 @@ def test_all_parameters_are_trained(architecture):
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_initialize_linear(architecture):
-    root = sample(4)
-    matrix = root @ root.T / 4 + torch.eye(4)
-    module, x = architecture.build(4, generator=seeded()), sample()
-    with torch.no_grad():
-        before = module(x) - x
-        module.initialize_linear_(matrix)
-        torch.testing.assert_close(module(x) - x @ matrix.T, before, rtol=1e-3, atol=1e-4)
-    with pytest.raises(ValueError, match=r"of shape \(4, 4\)"):
-        module.initialize_linear_(torch.eye(3))
-
-
-def test_a_map_may_be_initialised_with_any_matrix():
-    matrix, x = torch.tensor([[0.0, -2.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    module = MLPMap((8,)).build(2, generator=seeded())
-    with torch.no_grad():
-        before = module(x) - x
-        module.initialize_linear_(matrix)
-        # Rows are points: the first basis vector goes to the first column.
-        expected = torch.tensor([[0.0, 1.0], [-2.0, 0.0]])
-        torch.testing.assert_close(module(x) - before, expected, rtol=0, atol=1e-6)
-
-
 def test_the_gradient_map_projects_its_potential():
     module = GradientMap(ICNN((4, 4), convexity="projection")).build(2, generator=seeded())
     with torch.no_grad():

@@ -7,7 +7,14 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from skot.networks import ICNN, ConvPotential, MLPPotential
+from skot.networks import (
+    ICNN,
+    ConvPotential,
+    LogSumExpPotential,
+    MLPPotential,
+    Potential,
+    ResNetPotential,
+)
 from skot.numerics.value_and_gradient import value_and_gradient
 from skot.utils._sklearn import InvalidParameterError
 
@@ -28,6 +35,7 @@ POTENTIALS = {
     "conv, diagonal": ConvPotential(
         (1, 6, 2), channels=(4, 4, 4), kernel_size=5, quadratic="diagonal", activation="softplus"
     ),
+    "log-sum-exp": LogSumExpPotential(32, temperature=0.5),
 }
 
 
@@ -189,34 +197,27 @@ def test_right_after_build_the_gradient_is_close_to_the_identity_for_images():
     assert 0.0 < error < 0.01
 
 
-def test_initialize_quadratic_starts_at_a_linear_map(architecture):
-    root = points(N_FEATURES, seed=8)
-    matrix = root @ root.T / N_FEATURES + 0.5 * torch.eye(N_FEATURES, dtype=torch.float64)
-    if getattr(architecture, "quadratic", "full") == "diagonal":
-        matrix = matrix.diag().diag()
-    module, x = architecture.build(N_FEATURES, generator=seeded()), points(400).float()
-    before = module.value_and_gradient(x)[1] - x
-    module.initialize_quadratic_(matrix)
-    expected = x @ matrix.float()
-    after = module.value_and_gradient(x)[1] - expected
-    # The linear part is exact: what the rest of the network adds has not changed.
-    torch.testing.assert_close(after, before, rtol=1e-3, atol=2e-5)
-    assert after.square().sum() < 0.01 * expected.square().sum()
-
-
-def test_initialize_quadratic_refuses_what_is_no_hessian(architecture):
-    module = architecture.build(N_FEATURES, generator=seeded())
-    with pytest.raises(ValueError, match=r"of shape \(12, 12\)"):
-        module.initialize_quadratic_(torch.eye(3))
-    rotation = torch.eye(N_FEATURES).roll(1, 0)
-    with pytest.raises(ValueError, match="symmetric"):
-        module.initialize_quadratic_(rotation)
-
-
 def test_components_are_cloned_and_set(architecture):
-    twin = clone(architecture).set_params(activation="softplus")
+    twin = clone(architecture)
     assert type(twin) is type(architecture)
-    assert twin.build(N_FEATURES, generator=seeded()).activation == "softplus"
+    assert twin.get_params() == architecture.get_params()
+    if isinstance(architecture, LogSumExpPotential):
+        assert twin.set_params(n_slopes=3).build(2, generator=seeded()).slopes.shape == (3, 2)
+    else:
+        twin.set_params(activation="softplus")
+        assert twin.build(N_FEATURES, generator=seeded()).activation == "softplus"
+
+
+def test_which_potentials_grow_quadratically(architecture):
+    """They say so, and the gradient far away, where layers are affine, tells."""
+    assert architecture.has_quadratic_term
+    assert not Potential().has_quadratic_term
+    for quadratic, expected in (("diagonal", True), ("none", False)):
+        assert ResNetPotential(quadratic=quadratic).has_quadratic_term is expected
+    module, x = architecture.build(N_FEATURES, generator=seeded()).double(), points()
+    with torch.no_grad():
+        near, far = (module.value_and_gradient(scale * x)[1] for scale in (1e3, 2e3))
+    assert (far - near).norm() > 500 * x.norm()
 
 
 @pytest.mark.parametrize(

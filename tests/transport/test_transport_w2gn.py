@@ -44,7 +44,7 @@ from skot.training import (
     ExponentialMovingAverage,
     TimeBudget,
 )
-from skot.transport import _dual_training, _w2gn
+from skot.transport import _two_sample_training, _w2gn
 from skot.transport._dual_training import DualStep
 from skot.utils import stack_domains
 
@@ -293,7 +293,9 @@ def test_setting_what_is_not_there_says_what_to_pass():
     ids=str,
 )
 def test_bad_parameters(monkeypatch, params, name):
-    monkeypatch.setattr(_dual_training, "train", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr(
+        _two_sample_training, "train", lambda *args, **options: pytest.fail("trained")
+    )
     transport = small(**params)
     for fit in (transport.fit, transport.partial_fit):
         with pytest.raises(ValueError, match=f"The {name!r} parameter"):

@@ -1,4 +1,4 @@
-"""A convex potential for densities: the soft maximum of affine functions."""
+"""Log-sum-exp networks: convex potentials that resolve details in a few dimensions."""
 
 from numbers import Integral, Real
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from skot.networks import Potential, PotentialModule
+from skot.networks._base import Potential, PotentialModule
 from skot.utils._sklearn import Interval
 
 
@@ -26,6 +26,10 @@ class LogSumExpPotential(Potential):
         sooner; below the squared distance between neighbouring slopes the map is a staircase.
     strong_convexity : float, default=0.01
         The smallest eigenvalue that the Hessian can have, in (0, 1).
+
+    See Also
+    --------
+    ICNN : Convex too, for any number of features.
 
     Notes
     -----
@@ -47,7 +51,19 @@ class LogSumExpPotential(Potential):
     .. [1] Calafiore, G. C., Gaubert, S. and Possieri, C. (2020). Log-sum-exp neural networks and
        posynomial models for convex and log-log-convex data. IEEE Transactions on Neural Networks
        and Learning Systems, 31(3), Theorem 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.networks import LogSumExpPotential
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> potential = LogSumExpPotential(64).build(2, generator=generator)
+    >>> ends = torch.tensor([[-1.0, 0.0], [1.0, 2.0]])
+    >>> bool(potential(ends.mean(0, keepdim=True)) <= potential(ends).mean())
+    True
     """
+
+    has_quadratic_term = True
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "n_slopes": [Interval(Integral, 1, None, closed="left")],
@@ -67,7 +83,20 @@ class LogSumExpPotential(Potential):
         self.strong_convexity = strong_convexity
 
     def build(self, n_features: int, *, generator: Generator) -> PotentialModule:
-        """Draw a module; see :meth:`skot.networks.Potential.build`."""
+        """Draw a module.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of features of the points.
+        generator : torch.Generator
+            Source of the weights, on the CPU; torch's global state is neither read nor written.
+
+        Returns
+        -------
+        module : PotentialModule
+            The potential, of float32 parameters.
+        """
         self.validate()
         return _LogSumExpModule(
             self.n_slopes, self.temperature, self.strong_convexity, n_features, generator
@@ -79,6 +108,8 @@ class _LogSumExpModule(PotentialModule):
     spread = 1.1
     #: Radius of the ball outside of which f grows, in standard deviations of the points.
     radius = 3.0
+    #: The whitening is about zero in directions without spread; the first slopes have none there.
+    flatness = 0.05
 
     def __init__(
         self,
@@ -121,8 +152,10 @@ class _LogSumExpModule(PotentialModule):
     def precondition_(self, whitening: Tensor, original: Tensor) -> None:
         self.whitening = whitening.to(self.slopes)
         with torch.no_grad():
-            white = self.slopes / self.spread
-            slopes = self.spread * white @ torch.linalg.inv(whitening).to(white)
+            covering = torch.linalg.pinv(whitening, rtol=self.flatness, hermitian=True)
+            slopes = self.slopes @ covering.to(self.slopes)
+            # Back again, not as drawn: in a flat direction there is no density to correct for.
+            white = slopes @ self.whitening / self.spread
             growth = slopes.square().sum(dim=1) / (1.0 - self.strong_convexity)
             correction = self.log_temperature.exp() * white.square().sum(dim=1)
             self.slopes.copy_(slopes)

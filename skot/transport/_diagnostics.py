@@ -1,0 +1,126 @@
+"""What there is to judge a neural transport by."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skot.losses import WeakCost
+from skot.metrics import sinkhorn_divergence
+from skot.transport._two_sample_training import some_rows
+
+#: Rows a side of the divergences, and their regularisation as a share of the mean squared distance.
+_DIVERGENCE_ROWS, _DIVERGENCE_SHARE = 2000, 0.05
+
+
+class PlanValues(NamedTuple):
+    """What a learned plan costs and is worth, on some rows."""
+
+    cost_value: float
+    duality_gap: float
+    conditional_variance: float
+    target_variance: float
+
+
+def plan_values(
+    cost: WeakCost,
+    potential: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    images: Tensor,
+) -> PlanValues:
+    """Evaluate independent images, (n, n_samples, n_features), of source rows."""
+    with torch.no_grad():
+        gap = potential(images.flatten(0, 1)).mean() - potential(y).mean()
+        return PlanValues(
+            cost_value=float(cost.evaluate(x, images).mean()),
+            duality_gap=float(gap),
+            conditional_variance=float(images.var(dim=1, correction=0).sum(dim=1).mean()),
+            target_variance=float(y.var(dim=0, correction=0).sum()),
+        )
+
+
+@dataclass(frozen=True)
+class TransportDiagnostics:
+    """How well a learned map or plan does on rows it has not seen.
+
+    Attributes
+    ----------
+    cost_value : float
+        Mean cost of the plan.
+    dual_value : float
+        Value of the maximin objective.
+    duality_gap : float
+        Their difference, zero at the solution.
+    divergence : float
+        Debiased Sinkhorn divergence of the images to the target rows, one image a row, for the
+        squared Euclidean cost at 0.05 times the mean squared distance of target rows. At most
+        2000 rows a side.
+    divergence_before : float
+        The same for the source rows as they are.
+    divergence_floor : float
+        The same for one half of the target rows and the other: what sampling alone gives.
+    conditional_variance : float
+        Mean variance of the images of a row, summed over features; zero for a deterministic map.
+    target_variance : float
+        Variance of the target rows, summed over features.
+    """
+
+    cost_value: float
+    dual_value: float
+    duality_gap: float
+    divergence: float
+    divergence_before: float
+    divergence_floor: float
+    conditional_variance: float
+    target_variance: float
+
+    @classmethod
+    def of(cls, values: PlanValues, x: Tensor, y: Tensor, images: Tensor) -> "TransportDiagnostics":
+        """Add how far images are from the target to what they cost.
+
+        Parameters
+        ----------
+        values : PlanValues
+            On the same rows.
+        x : Tensor of shape (n, n_features)
+            Source rows.
+        y : Tensor of shape (m, n_features)
+            Target rows.
+        images : Tensor of shape (n, n_features)
+            One image of each source row.
+
+        Returns
+        -------
+        diagnostics : TransportDiagnostics
+            In the units of the data.
+        """
+        half = len(y) // 2
+        epsilon = _DIVERGENCE_SHARE * 2.0 * values.target_variance or 1.0
+        pairs = ((images, y), (x, y), (y[:half], y[half:]))
+        divergence, before, floor = (
+            float(sinkhorn_divergence(*_thinned(pair), epsilon=epsilon)) for pair in pairs
+        )
+        return cls(
+            cost_value=values.cost_value,
+            dual_value=values.cost_value - values.duality_gap,
+            duality_gap=values.duality_gap,
+            divergence=divergence,
+            divergence_before=before,
+            divergence_floor=floor,
+            conditional_variance=values.conditional_variance,
+            target_variance=values.target_variance,
+        )
+
+    def __str__(self) -> str:
+        """Return one line for each number."""
+        numbers = asdict(self)
+        width = max(map(len, numbers))
+        return "\n".join(f"{name:<{width}}  {value: .4g}" for name, value in numbers.items())
+
+
+def _thinned(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    a, b = pair
+    return some_rows(a, _DIVERGENCE_ROWS), some_rows(b, _DIVERGENCE_ROWS)

@@ -1,0 +1,67 @@
+"""A weak cost in the coordinates of the networks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skot.losses import WeakCost
+from skot.potentials import LinearFrame
+
+#: Pairs of rows from which the unit of a cost is estimated.
+_UNIT_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class FramedCost:
+    """Evaluates a cost on rows of a frame, in the cost's own unit there.
+
+    Attributes
+    ----------
+    cost : WeakCost
+        The cost.
+    frame : LinearFrame
+        The coordinates.
+    unit : float
+        What the cost is divided by, so that it is of the size of half a squared distance in the
+        frame, whatever the units of the data.
+    """
+
+    cost: WeakCost
+    frame: LinearFrame
+    unit: float
+
+    @classmethod
+    def of(cls, cost: WeakCost, frame: LinearFrame, x: Tensor, y: Tensor) -> "FramedCost":
+        """Return the cost in a frame of two samples."""
+        if cost.invariance in ("separate", "linear"):
+            # Homogeneous of degree two: how often it holds half the squared distance.
+            point = torch.eye(1, x.shape[1], dtype=x.dtype, device=x.device)
+            multiple = 2.0 * float(cost.evaluate(0.0 * point, point.expand(2, -1)[None]))
+            return cls(cost, frame, frame.scale * multiple)
+        # Rows and target points that have nothing to do with each other, as a Dirac each.
+        n = min(len(x), len(y), _UNIT_ROWS)
+        points = y[:n, None].expand(-1, 2, -1)
+        mean = float(cost.evaluate(x[:n], points).abs().mean()) / x.shape[1]
+        return cls(cost, frame, mean if 0.0 < mean < float("inf") else 1.0)
+
+    @property
+    def quadratic_coefficient(self) -> float:
+        """Coefficient of |y|^2 / 2 in the cost, in its unit and the frame."""
+        return self.cost.quadratic_coefficient * self.frame.scale / self.unit
+
+    def at(self, iteration: int) -> "FramedCost":
+        """Return the cost of an iteration of training."""
+        cost = self.cost.at(iteration)
+        return self if cost is self.cost else FramedCost(cost, self.frame, self.unit)
+
+    def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cost of rows (n, n_features) to samples (n, n_samples, n_features), in the frame."""
+        if self.cost.invariance in ("separate", "linear"):
+            return self.cost.evaluate(x, y) * (self.frame.scale / self.unit)
+        frame = self.frame
+        x, y = frame.source_rows_back(x), frame.target_rows_back(y)
+        if self.cost.invariance == "common":
+            # Far from the origin, float32 has no digits left for a distance.
+            x, y = x - frame.target_mean, y - frame.target_mean
+        return self.cost.evaluate(x, y) / self.unit

@@ -1,0 +1,44 @@
+"""From architectures to networks that know the coordinates of their rows."""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from skot.numerics.linalg import symmetric_power
+from skot.numerics.tiles import NETWORK_WIDTH
+
+#: Share of the mean variance below which a direction counts as flat.
+_FLAT = 1e-3
+#: A side with less than this, in the frame, is a point to a network in float32.
+_LEAST_VARIANCE = 1e-12
+
+
+def build_module(
+    architecture: Any, covariance: Tensor, second: Tensor, *, generator: Generator
+) -> nn.Module:
+    """Draw a network for rows of a covariance, on its device and in float32.
+
+    `second` is what the network is told besides: see ``precondition_`` of potentials and maps.
+    """
+    module = architecture.build(len(covariance), generator=generator)
+    precondition = getattr(module, "precondition_", None)
+    if precondition is not None:
+        precondition(_whitening(covariance).cpu(), second.cpu())
+    return module.to(covariance.device, torch.float32)
+
+
+def row_width(module: nn.Module) -> int:
+    """Numbers that a network needs per row: those of images say so, others are narrow."""
+    return getattr(module, "row_width", NETWORK_WIDTH)
+
+
+def _whitening(covariance: Tensor) -> Tensor:
+    """Inverse square root, but zero where there is no spread.
+
+    Rows do not say what a potential does beyond the plane they lie in, such as that of a constant
+    feature: a network that reads how far off the plane a point is learns a slope from noise.
+    """
+    floor = _FLAT * covariance.diagonal().mean().clamp_min(_LEAST_VARIANCE)
+    regular = covariance + floor * torch.eye(len(covariance)).to(covariance)
+    return torch.linalg.solve(regular, symmetric_power(covariance, 0.5))
