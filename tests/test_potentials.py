@@ -8,7 +8,8 @@ from _problems import random_pair, squared_distances
 
 from skot.costs import Cost, Euclidean, PNorm, SquaredEuclidean
 from skot.numerics import tiles
-from skot.potentials import EntropicPotentials
+from skot.numerics.linalg import gaussian_map
+from skot.potentials import EntropicPotentials, KantorovichPotential, LinearFrame
 from skot.solvers import sinkhorn
 
 EPSILON = 0.3
@@ -186,3 +187,141 @@ def test_a_cost_of_one_method_has_potentials(rows):
     logits = (potentials.g - cost) / EPSILON + potentials.b.log()
     expected = -EPSILON * torch.logsumexp(logits, 1)
     torch.testing.assert_close(potentials.source_potential(rows), expected, **CLOSE)
+
+
+# --- the potential of the target, and its coordinates ----------------------------------
+
+
+def gaussian_samples(offset=0.0, n=400):
+    """Two samples, neither round nor alike, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    options = {"generator": generator, "dtype": torch.float64}
+    x = torch.randn(n, 2, **options) @ torch.tensor([[2.0, 0.3], [0.0, 0.5]]).double()
+    y = torch.randn(n, 2, **options) @ torch.tensor([[0.4, -0.2], [0.6, 1.5]]).double()
+    return x + offset, y + 3.0 - offset
+
+
+def covariance(rows):
+    return torch.cov(rows.T, correction=0)
+
+
+def half_square(y):
+    return 0.5 * y.square().sum(dim=1)
+
+
+def differences(values):
+    """Values up to a constant."""
+    return values - values.mean()
+
+
+def frame_of(preconditioning, offset=0.0):
+    x, y = gaussian_samples(offset)
+    return LinearFrame.of(x, y, preconditioning), x, y
+
+
+def of_the_gaussian_map(x, y):
+    """g(y) = |y|^2/2 - psi(y), with psi the potential of the linear map from y back to x."""
+    back = gaussian_map(covariance(y), covariance(x))
+    centred = y - y.mean(dim=0)
+    psi = 0.5 * (centred @ back * centred).sum(dim=1) + y @ x.mean(dim=0)
+    gradient = y - centred @ back - x.mean(dim=0)
+    return 0.5 * y.square().sum(dim=1) - psi, gradient
+
+
+@pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])
+def test_kantorovich_potential_of_a_translation(preconditioning):
+    x, _ = gaussian_samples()
+    shift = torch.tensor([3.0, -1.0], dtype=torch.float64)
+    frame = LinearFrame.of(x, x + shift, preconditioning)
+    g = KantorovichPotential(half_square, frame, 1.0, frame.scale, True)
+    y = x + shift
+    torch.testing.assert_close(differences(g(y)), differences(y @ shift), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(g.gradient(y), shift.expand(len(y), -1), rtol=1e-9, atol=1e-9)
+
+
+def in_frame(matrix):
+    def psi(y):
+        return 0.5 * (y @ matrix * y).sum(dim=1)
+
+    return psi
+
+
+@pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])
+@pytest.mark.parametrize("multiple", [1.0, 2.0])
+def test_kantorovich_potential_of_a_gaussian_map(preconditioning, multiple):
+    """Of the cost |x - y|^2 / 2, and of twice that, whose unit is twice as large."""
+    frame, x, y = frame_of(preconditioning)
+    # In the coordinates of the networks psi is the potential of what is left of the linear map.
+    back = gaussian_map(covariance(y), covariance(x))
+    left = frame.scale * frame.source_matrix @ back @ frame.source_matrix
+    if preconditioning == "gaussian":
+        # All but the little that is added to the covariances is in the coordinates.
+        torch.testing.assert_close(left, torch.eye(2, dtype=torch.float64), rtol=0, atol=2e-2)
+    g = KantorovichPotential(in_frame(left), frame, 1.0, multiple * frame.scale, True)
+    values, gradients = of_the_gaussian_map(x, y)
+    torch.testing.assert_close(
+        differences(g(y)), multiple * differences(values), rtol=1e-9, atol=1e-8
+    )
+    torch.testing.assert_close(g.gradient(y), multiple * gradients, rtol=1e-9, atol=1e-8)
+
+
+@pytest.mark.parametrize("coefficient", [1.0, 0.25])
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])
+def test_kantorovich_gradient_is_that_of_autograd(preconditioning, shifted, coefficient):
+    frame, _, y = frame_of(preconditioning)
+
+    def psi(y):
+        return torch.log(torch.cosh(y)).sum(dim=1)
+
+    g = KantorovichPotential(psi, frame, coefficient, 0.7 * frame.scale, shifted)
+    points = y.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(g(points).sum(), points)
+    torch.testing.assert_close(g.gradient(y), expected, rtol=1e-9, atol=1e-9)
+    assert not g.gradient(points).requires_grad
+    torch.testing.assert_close(g(y), g.learned(y) + g.of_the_frame(y))
+    assert bool(g.of_the_frame(y).any()) == shifted
+
+
+@pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])
+def test_kantorovich_potential_far_from_the_origin(preconditioning):
+    """Samples on either side of it, 2e8 apart: the common slope dwarfs what is learned."""
+    offset = 2.0**27
+    far_frame, x, far = frame_of(preconditioning, offset)
+    # The same points, with the digits that are left of them.
+    near = far + offset
+    near_frame = LinearFrame.of(x - offset, near, preconditioning)
+    close, distant = (
+        KantorovichPotential(half_square, frame, 1.0, frame.scale, True)
+        for frame in (near_frame, far_frame)
+    )
+    torch.testing.assert_close(distant.learned(far), close.learned(near), rtol=1e-6, atol=1e-6)
+    expected = close.gradient(near) - 2.0 * offset
+    torch.testing.assert_close(distant.gradient(far), expected, rtol=0, atol=1e-6)
+    slope = -2.0 * offset * near.sum(dim=1)
+    torch.testing.assert_close(
+        differences(distant(far)) - differences(slope),
+        differences(close(near)),
+        rtol=0,
+        # The last digits of numbers of the size of 1e9.
+        atol=2e-6 * float(near.abs().max()),
+    )
+
+
+@pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])
+def test_a_frame_swapped_is_that_of_the_samples_swapped(preconditioning):
+    frame, x, y = frame_of(preconditioning)
+    swapped = frame.swapped()
+    torch.testing.assert_close(swapped.source_rows(y), frame.target_rows(y), rtol=0, atol=0)
+    torch.testing.assert_close(swapped.target_rows(x), frame.source_rows(x), rtol=0, atol=0)
+    torch.testing.assert_close(swapped.source_rows_back(swapped.source_rows(y)), y)
+    torch.testing.assert_close(swapped.target_rows_back(swapped.target_rows(x)), x)
+    other = LinearFrame.of(y, x, preconditioning)
+    assert swapped.scale == pytest.approx(other.scale, rel=1e-12)
+    for one, two in zip(vars(swapped.swapped()).values(), vars(frame).values(), strict=True):
+        assert one is two
+    names = ("source_covariance", "target_covariance", "source_mean", "target_matrix")
+    for name in names:
+        torch.testing.assert_close(
+            getattr(swapped, name), getattr(other, name), rtol=1e-8, atol=1e-10
+        )

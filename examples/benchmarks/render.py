@@ -5,6 +5,7 @@ import re
 import sys
 
 import numpy as np
+from _digits_render import digits_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
 from _tables import number, table
@@ -263,6 +264,7 @@ SECTIONS = {
     "gaussian": gaussian_section,
     "flows": flows_section,
     "w2_images": w2_images_section,
+    "digits": digits_section,
 }
 
 

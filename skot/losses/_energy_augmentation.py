@@ -76,7 +76,29 @@ class EnergyAugmentation(Component):
             Differentiable in the images.
         """
         images, y = images[:_MOST_ROWS], y[:_MOST_ROWS]
-        n = len(images)
-        # A distance to itself is zero, and its derivative too: the mean is over other pairs.
-        own = torch.cdist(images, images).sum() / max(n * (n - 1), 1)
-        return self.weight * (2.0 * torch.cdist(images, y).mean() - own)
+        with torch.no_grad():
+            to_target, pull_of_target = _mean_distance(images, y, images.shape[0] * len(y))
+            # A distance to itself is zero: the mean is over the other pairs.
+            n_pairs = max(len(images) * (len(images) - 1), 1)
+            to_others, push_of_others = _mean_distance(images, images, n_pairs)
+            value = 2.0 * to_target - to_others
+            # Every pair of images is met twice.
+            gradient = 2.0 * (pull_of_target - push_of_others)
+        # Linear in the images: the gradient, and the value put back in.
+        linear = (gradient * images).sum()
+        return self.weight * (value + (linear - linear.detach()))
+
+
+def _mean_distance(x: Tensor, y: Tensor, n_pairs: int) -> tuple[Tensor, Tensor]:
+    """Sum of the distances of all pairs over `n_pairs`, and its gradient in the first of a pair.
+
+    By hand, in products of matrices: `torch.cdist` and its backward pass take five times as long.
+    """
+    x, y = x - y.mean(dim=0), y - y.mean(dim=0)
+    squared = (x * x).sum(dim=1, keepdim=True) + (y * y).sum(dim=1)
+    # Rounding leaves no direction, and no digits, in a square much smaller than its terms.
+    noise = 4.0 * torch.finfo(x.dtype).eps * squared.max()
+    squared = torch.addmm(squared, x, y.T, alpha=-2.0)
+    inverse = torch.where(squared > noise, squared.rsqrt(), 0.0)
+    gradient = x * inverse.sum(dim=1, keepdim=True) - inverse @ y
+    return (squared * inverse).sum() / n_pairs, gradient / n_pairs

@@ -1,8 +1,9 @@
 """What it costs to send a point to a distribution: the interface, and costs that are strong."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from skot.base import Component
@@ -126,6 +127,8 @@ class StrongCost(WeakCost):
     tensor([13.])
     """
 
+    _parameter_constraints: ClassVar[dict[str, list]] = {"cost": [Cost], "reverse": ["boolean"]}
+
     splits_mass = False
 
     def __init__(self, cost: Cost, reverse: bool = False):
@@ -142,7 +145,10 @@ class StrongCost(WeakCost):
     @property
     def quadratic_coefficient(self) -> float:  # type: ignore[override]
         """Coefficient of the term of the target alone; see :class:`WeakCost`."""
-        return 2.0 if self.cost.is_quadratic else 0.0
+        if not self.cost.is_quadratic:
+            return 0.0
+        # It may be any multiple of the squared distance.
+        return 2.0 * float(self.cost.paired(torch.zeros(1, 1), torch.ones(1, 1)))
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the mean cost of the samples; see :meth:`WeakCost.evaluate`."""

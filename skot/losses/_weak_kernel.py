@@ -67,7 +67,8 @@ class DistanceKernel(Kernel):
         if self.power == 1:
             return distance
         # Powers below one have no derivative at zero, where samples that agree are.
-        return distance.clamp_min(torch.finfo(distance.dtype).eps) ** self.power
+        positive = distance.clamp_min(torch.finfo(distance.dtype).tiny) ** self.power
+        return torch.where(distance > 0, positive, 0.0)
 
 
 class GaussianKernel(Kernel):

@@ -143,18 +143,18 @@ class _ConditionalMap(MapModule):
     def forward(self, x: Tensor, z: Tensor) -> Tensor:  # type: ignore[override]
         activation = ACTIVATIONS[self.activation]
         n, n_samples, n_noise_features = z.shape
-        noise = z.reshape(-1, n_noise_features)
+        noise = z.reshape(n * n_samples, n_noise_features)
         read = x if self.input_matrix is None else x @ self.input_matrix
         of_rows = torch.addmm(self.bias, read, self.row_weight.T)
-        h = (noise @ self.noise_weight.T).view(n, n_samples, -1) + of_rows[:, None]
-        h = activation.consume(h.view(n * n_samples, -1))
+        h = (noise @ self.noise_weight.T).view(n, n_samples, of_rows.shape[1]) + of_rows[:, None]
+        h = activation.consume(h.flatten(0, 1))
         for layer in self.layers:
             h = activation.consume(layer(h))
         image = self.output(h)
         if self.output_matrix is not None:
             image = image @ self.output_matrix
         image = torch.addmm(image, noise, self.noise_linear.T)
-        return image.view(n, n_samples, -1) + (x @ self.linear.T)[:, None]
+        return image.view(n, n_samples, x.shape[1]) + (x @ self.linear.T)[:, None]
 
     def precondition_(self, whitening: Tensor, spread: Tensor) -> None:
         self.input_matrix = whitening.to(self.linear)

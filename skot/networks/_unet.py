@@ -1,6 +1,7 @@
 """A map of images."""
 
 from collections.abc import Sequence
+from math import prod
 from numbers import Integral
 from typing import ClassVar
 
@@ -32,6 +33,10 @@ class UNet(Map):
         sides, rounding up.
     noise_channels : int, default=0
         Number of channels of noise that are joined to the image. With 0 the map has no noise.
+    noise_size : int, default=None
+        Side of the noise, whose pixels are repeated up to the size of the image. None is noise in
+        every pixel, which tells neighbours apart; 1 is the same noise in all pixels, which is for
+        what an image has as a whole, such as its style.
     activation : {"softplus", "celu", "elu", "silu", "leaky_relu"}, default="silu"
         Activation of all layers.
 
@@ -84,6 +89,7 @@ class UNet(Map):
         "image_shape": ["array-like", None],
         "channels": ["array-like"],
         "noise_channels": [Interval(Integral, 0, None, closed="left")],
+        "noise_size": [Interval(Integral, 1, None, closed="left"), None],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
 
@@ -95,11 +101,13 @@ class UNet(Map):
         *,
         channels: Sequence[int] = (16, 32, 64),
         noise_channels: int = 0,
+        noise_size: int | None = None,
         activation: str = "silu",
     ) -> None:
         self.image_shape = image_shape
         self.channels = channels
         self.noise_channels = noise_channels
+        self.noise_size = noise_size
         self.activation = activation
 
     @property
@@ -121,8 +129,9 @@ class UNet(Map):
         -------
         module : MapModule
             The map, of float32 parameters. Its attribute ``n_noise_features`` is
-            ``noise_channels * height * width``. Where that is not 0, ``forward(x, z)`` takes noise
-            of shape (n, k, n_noise_features) and returns images of shape (n, k, n_features).
+            ``noise_channels * height * width``, or ``noise_channels * noise_size ** 2``. Where
+            that is not 0, ``forward(x, z)`` takes noise of shape (n, k, n_noise_features) and
+            returns images of shape (n, k, n_features).
 
         Raises
         ------
@@ -134,6 +143,7 @@ class UNet(Map):
             read_image_shape(self, n_features),
             list(self.channels),
             self.noise_channels,
+            self.noise_size,
             activation=self.activation,
             generator=generator,
         )
@@ -148,6 +158,7 @@ class _UNetModule(MapModule):
         image_shape: tuple[int, int, int],
         channels: list[int],
         noise_channels: int,
+        noise_size: int | None,
         *,
         activation: str,
         generator: Generator,
@@ -156,7 +167,8 @@ class _UNetModule(MapModule):
         self.image_shape, self.noise_channels = image_shape, noise_channels
         self.activation = activation
         n_channels, height, width = image_shape
-        self.n_noise_features = noise_channels * height * width
+        self.noise_sides = (height, width) if noise_size is None else (noise_size, noise_size)
+        self.n_noise_features = noise_channels * prod(self.noise_sides)
         #: Numbers that one layer holds per row, by which rows are cut into tiles.
         self.row_width = channels[0] * height * width
 
@@ -199,9 +211,11 @@ class _UNetModule(MapModule):
         if z is None:
             return x + self._residual(images).flatten(1)
         n, k = z.shape[:2]
-        noise = z.reshape(n, k, self.noise_channels, *self.image_shape[1:])
-        copies = images[:, None].expand(-1, k, -1, -1, -1)
-        residual = self._residual(torch.cat([copies, noise], dim=2).flatten(0, 1))
+        noise = z.reshape(n * k, self.noise_channels, *self.noise_sides)
+        if self.noise_sides != self.image_shape[1:]:
+            noise = F.interpolate(noise, size=self.image_shape[1:], mode="nearest")
+        copies = images[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
+        residual = self._residual(torch.cat([copies, noise], dim=1))
         return x[:, None] + residual.reshape(n, k, x.shape[1])
 
     def _check_noise(self, z: Tensor | None) -> None:

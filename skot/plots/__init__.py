@@ -1,6 +1,7 @@
 """Displays, in the manner of scikit-learn's: ``from_estimator``, ``from_predictions``, ``plot``."""
 
+from skot.plots._conditional_fan import ConditionalFanDisplay
 from skot.plots._loss_curve import LossCurveDisplay
 from skot.plots._transport_map import TransportMapDisplay
 
-__all__ = ["LossCurveDisplay", "TransportMapDisplay"]
+__all__ = ["ConditionalFanDisplay", "LossCurveDisplay", "TransportMapDisplay"]

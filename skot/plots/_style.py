@@ -1,6 +1,11 @@
-"""What the figures share: colours that mean the same everywhere, and plain axes."""
+"""What the figures share: colours that mean the same everywhere, plain axes, points, legends."""
 
 from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from skot.utils.tensors import to_numpy
 
 # From the palette of Okabe and Ito, which stays distinct under colour blindness.
 COLORS = {
@@ -48,3 +53,54 @@ def new_axes(caller: str, ax: Any = None) -> Any:
     ax.set_axisbelow(True)
     ax.grid(color="0.92", linewidth=0.8)
     return ax
+
+
+def as_points(values: Any, *, min_features: int = 2, allow_nd: bool = False) -> np.ndarray:
+    """Take arrays, data frames and tensors to arrays of enough columns.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_rows, n_features)
+        What is to be drawn.
+    min_features : int, default=2
+        The least number of columns.
+    allow_nd : bool, default=False
+        Whether there may be more axes than two.
+
+    Returns
+    -------
+    points : ndarray
+        The same, finite.
+
+    Raises
+    ------
+    ValueError
+        If there are too few columns, or values that are not finite.
+    """
+    if hasattr(values, "detach"):
+        values = to_numpy(values)
+    return check_array(values, ensure_min_features=min_features, allow_nd=allow_nd)
+
+
+def legend_above(ax: Any, handles: list[Any]) -> None:
+    """Put one row of names above the points.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes, whose margin makes room.
+    handles : list of matplotlib Artist or None
+        What is named, in this order; None is left out.
+    """
+    handles = [handle for handle in handles if handle is not None]
+    ax.margins(x=0.05, y=0.12)
+    ax.legend(
+        handles=handles,
+        frameon=False,
+        ncols=len(handles),
+        loc="upper center",
+        borderaxespad=0.2,
+        columnspacing=1.2,
+        handletextpad=0.1,
+        markerscale=1.5,
+    )

@@ -4,11 +4,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
-from skot.plots._style import COLORS, new_axes
+from skot.plots._style import COLORS, as_points, legend_above, new_axes
 from skot.utils._sklearn import feature_names
-from skot.utils.tensors import to_numpy
 
 
 class TransportMapDisplay:
@@ -46,6 +45,7 @@ class TransportMapDisplay:
 
     See Also
     --------
+    ConditionalFanDisplay : Display of a transport that splits mass.
     LossCurveDisplay : Display of how a fit converged.
 
     Examples
@@ -165,9 +165,9 @@ class TransportMapDisplay:
         >>> TransportMapDisplay.from_predictions(X, X_moved, Y)  # doctest: +SKIP
         """
         display = cls(
-            X=_as_points(X),
-            X_transported=_as_points(X_transported),
-            Y=None if Y is None else _as_points(Y),
+            X=as_points(X),
+            X_transported=as_points(X_transported),
+            Y=None if Y is None else as_points(Y),
             features=features,
             feature_names=feature_names(X),
         )
@@ -219,29 +219,10 @@ class TransportMapDisplay:
         if self.feature_names is not None:
             names = np.asarray(self.feature_names)
             ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
-        # The margin makes room for one row of names above the points.
-        ax.margins(x=0.05, y=0.12)
-        handles = [self.source_, self.target_, self.transported_]
-        ax.legend(
-            handles=[handle for handle in handles if handle is not None],
-            frameon=False,
-            ncols=3,
-            loc="upper center",
-            borderaxespad=0.2,
-            columnspacing=1.2,
-            handletextpad=0.1,
-            markerscale=1.5,
-        )
+        legend_above(ax, [self.source_, self.target_, self.transported_])
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
-
-
-def _as_points(values: Any) -> np.ndarray:
-    """Take arrays, data frames and tensors to arrays of at least two columns."""
-    if hasattr(values, "detach"):
-        values = to_numpy(values)
-    return check_array(values, ensure_min_features=2)
 
 
 def _scatter(ax: Any, points: np.ndarray, role: str, marker: str, zorder: int) -> Any:

@@ -70,16 +70,46 @@ class KantorovichPotential:
         values : Tensor of shape (n_rows,)
             Defined up to a constant.
         """
+        return self.learned(y) + self.of_the_frame(y)
+
+    def learned(self, y: Tensor) -> Tensor:
+        """Evaluate the part that is learned, g - B.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_features)
+            Points of the target.
+
+        Returns
+        -------
+        values : Tensor of shape (n_rows,)
+            In the units of g.
+        """
+        rows = self.frame.target_rows(y)
+        squared = rows.square().sum(dim=1)
+        return self.unit * (0.5 * self.coefficient * squared - self.module(rows))
+
+    def of_the_frame(self, y: Tensor) -> Tensor:
+        """Evaluate the part that is due to the coordinates, B.
+
+        Parameters
+        ----------
+        y : Tensor of shape (n_rows, n_features)
+            Points of the target.
+
+        Returns
+        -------
+        values : Tensor of shape (n_rows,)
+            In the units of g; zero for a cost that is not quadratic.
+        """
         frame = self.frame
         rows = frame.target_rows(y)
-        squared = rows.square().sum(dim=1)
-        values = self.unit * (0.5 * self.coefficient * squared - self.module(rows))
         if not self.shifted:
-            return values
+            return rows.new_zeros(len(rows))
         centred = y.to(rows) - frame.target_mean
         shift = frame.target_mean - frame.source_mean
-        change = 0.5 * (centred.square().sum(dim=1) - frame.scale * squared) + centred @ shift
-        return values + self.unit / frame.scale * change
+        squared = centred.square().sum(dim=1) - frame.scale * rows.square().sum(dim=1)
+        return self.unit / frame.scale * (0.5 * squared + centred @ shift)
 
     def gradient(self, y: Tensor) -> Tensor:
         """Evaluate the gradient of g.
@@ -94,7 +124,7 @@ class KantorovichPotential:
         gradients : Tensor of shape (n_rows, n_features)
             Without a graph.
         """
-        frame = self.frame
+        frame, y = self.frame, y.detach()
         rows = frame.target_rows(y)
         with torch.no_grad():
             slope = self.coefficient * rows - value_and_gradient(self.module, rows)[1]

@@ -1,12 +1,13 @@
 """A weak cost in the coordinates of the networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from skot.losses import WeakCost
 from skot.potentials import LinearFrame
+from skot.transport._two_sample_training import some_rows
 
 #: Pairs of rows from which the unit of a cost is estimated.
 _UNIT_ROWS = 1024
@@ -39,10 +40,11 @@ class FramedCost:
             point = torch.eye(1, x.shape[1], dtype=x.dtype, device=x.device)
             multiple = 2.0 * float(cost.evaluate(0.0 * point, point.expand(2, -1)[None]))
             return cls(cost, frame, frame.scale * multiple)
-        # Rows and target points that have nothing to do with each other, as a Dirac each.
+        # Rows and target points that have nothing to do with each other, as a Dirac each: the two
+        # samples may come in the same order, and half a turn later they do not.
         n = min(len(x), len(y), _UNIT_ROWS)
-        points = y[:n, None].expand(-1, 2, -1)
-        mean = float(cost.evaluate(x[:n], points).abs().mean()) / x.shape[1]
+        points = some_rows(y, n).roll(n // 2, dims=0)[:, None].expand(-1, 2, -1)
+        mean = float(cost.evaluate(some_rows(x, n), points).abs().mean()) / x.shape[1]
         return cls(cost, frame, mean if 0.0 < mean < float("inf") else 1.0)
 
     @property
@@ -59,9 +61,13 @@ class FramedCost:
         """Cost of rows (n, n_features) to samples (n, n_samples, n_features), in the frame."""
         if self.cost.invariance in ("separate", "linear"):
             return self.cost.evaluate(x, y) * (self.frame.scale / self.unit)
-        frame = self.frame
-        x, y = frame.source_rows_back(x), frame.target_rows_back(y)
+        frame, dtype = self.frame, y.dtype
         if self.cost.invariance == "common":
-            # Far from the origin, float32 has no digits left for a distance.
-            x, y = x - frame.target_mean, y - frame.target_mean
-        return self.cost.evaluate(x, y) / self.unit
+            # Far from the origin there are no digits left for a distance.
+            nowhere = torch.zeros_like(frame.target_mean)
+            shift = frame.source_mean - frame.target_mean
+            frame = replace(frame, source_mean=shift, target_mean=nowhere)
+        # In the precision of the frame: in the units of the data float32 may overflow.
+        x = frame.source_rows_back(x.to(frame.source_mean))
+        y = frame.target_rows_back(y.to(frame.target_mean))
+        return (self.cost.evaluate(x, y) / self.unit).to(dtype)

@@ -28,7 +28,7 @@ def build_module(
     return module.to(covariance.device, torch.float32)
 
 
-def row_width(module: nn.Module) -> int:
+def row_width(module: Any) -> int:
     """Numbers that a network needs per row: those of images say so, others are narrow."""
     return getattr(module, "row_width", NETWORK_WIDTH)
 

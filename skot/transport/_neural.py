@@ -4,7 +4,8 @@ import copy
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, ClassVar, Self, cast
 
@@ -102,6 +103,12 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
             If `stopping` waits for convergence in vain, or if the loss ceases to be finite; the
             last finite state is kept then.
         """
+        with self._unchanged_by_failure():
+            result = self._fit(X, y, sample_domain)
+        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
         going_on = self.warm_start and hasattr(self, "_state")
         split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
         self._resolve_components()
@@ -127,8 +134,7 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
                 on_iteration=on_iteration,
             )
             self._store(source, target, result)
-        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
-        return self
+        return result
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> Self:
@@ -158,6 +164,12 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
         ValueError
             For bad input, and for components that do not fit together.
         """
+        with self._unchanged_by_failure():
+            result = self._partial_fit(X, y, sample_domain)
+        self._warn_if_not_converged(result, stacklevel=4)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
         going_on = hasattr(self, "_state")
         split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
         self._resolve_components()
@@ -176,8 +188,22 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
         n_steps = math.ceil(n_rows / self.batch_size)
         result = self._train(source, target, max_iter=n_steps)
         self._store(source, target, result)
-        self._warn_if_not_converged(result, stacklevel=4)
-        return self
+        return result
+
+    @contextmanager
+    def _unchanged_by_failure(self) -> Iterator[None]:
+        """Leave the fit before, if there is one, when this one raises.
+
+        Otherwise its networks would be left with the coordinates, and the noise, of another.
+        """
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            if "_modules" in before:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
 
     # For subclasses
 

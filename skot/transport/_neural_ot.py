@@ -121,7 +121,8 @@ class NeuralOT(BaseNeuralTransport):
     noise_bank_ : Tensor of shape (n_bank, n_noise_features) or None
         The noise over which ``transform`` averages; None for a deterministic map.
     cost_value_ : float
-        Mean cost of the learned plan on training rows, at most 4096, with fresh noise.
+        Mean cost of the learned plan on training rows, with fresh noise: on at most 4096 images,
+        16 of each row where there is noise.
     dual_value_ : float
         Value of the maximin objective on the same rows.
     duality_gap_ : float
@@ -195,6 +196,9 @@ class NeuralOT(BaseNeuralTransport):
         "augmentation": EnergyAugmentation,
         "optimizer": Adam,
     }
+    _kind: tuple[str, bool, bool]
+    _units: tuple[float, ...]
+
     _divergence_advice = (
         "Lower the learning rate of the optimizer, or pass regularization=GradientPenalty()."
     )
@@ -291,11 +295,18 @@ class NeuralOT(BaseNeuralTransport):
         -------
         images : array of shape (n_rows, n_samples, n_features)
             Of the kind and dtype of `X`. All draws of a row are alike if the map is deterministic.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
         """
         check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be a positive integer. Got {n_samples!r}.")
         split = split_domains(self, X, reset=False)
         generator = check_generator(random_state)
-        images = self._draw(self._to_compute(split.X_source), n_samples, generator)
+        images = self._draw(self._to_compute(split.X_source), int(n_samples), generator)
         return self._restore(images, X, split)
 
     def conditional_variance(self, X: Any) -> Any:
@@ -339,7 +350,7 @@ class NeuralOT(BaseNeuralTransport):
             raise ValueError("diagnose needs target rows: pass them as a two-dimensional y.")
         generator = check_generator(random_state)
         x, y = self._to_compute(split.X_source), self._to_compute(split.X_target)
-        images = self._draw(x, _N_VALUE_SAMPLES, generator)
+        images = self._draw(x, self._n_value_samples, generator)
         values = plan_values(self.cost_, self.potential_, x, y, images)
         return TransportDiagnostics.of(values, x, y, images[:, 0])
 
@@ -401,17 +412,25 @@ class NeuralOT(BaseNeuralTransport):
                 "set warm_start=False after a change from a strong cost to a weak one, or of "
                 "fit_inverse_transform."
             )
+        if self.cost_.invariance in ("separate", "linear"):
+            # They depend on the cost and the frame alone: half a square may become a whole one.
+            frame = self._frame
+            means = frame.source_mean[None], frame.target_mean[None]
+            self._units = self._units_in(frame, *means)
 
     def _make_frame(self, source: Tensor, target: Tensor) -> LinearFrame:
         mixes = self.cost_.invariance == "linear"
         mixes &= not getattr(self._architectures["transport_map"], "reads_images", False)
         frame = LinearFrame.of(source, target, self.preconditioning if mixes else "identity")
+        self._units = self._units_in(frame, source, target)
+        self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
+        return frame
+
+    def _units_in(self, frame: LinearFrame, source: Tensor, target: Tensor) -> tuple[float, ...]:
         back = [(self.cost_.reversed(), frame.swapped(), target, source)]
         directions = [(self.cost_, frame, source, target)]
         directions += back if self.fit_inverse_transform else []
-        self._units = tuple(FramedCost.of(*direction).unit for direction in directions)
-        self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
-        return frame
+        return tuple(FramedCost.of(*direction).unit for direction in directions)
 
     def _framed_costs(self, frame: LinearFrame) -> dict[str, FramedCost]:
         """The cost of each direction, by the prefix of the names of its networks."""
@@ -455,14 +474,16 @@ class NeuralOT(BaseNeuralTransport):
                 self.augmentation_,
                 self.regularization,
             )
-            for prefix, cost in self._framed_costs(self._frame.to(torch.float32)).items()
+            for prefix, cost in self._framed_costs(self._frame).items()
         )
         return MaximinTraining(self._state, self._frame, self.batch_size, directions)
 
     def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
         super()._store(source, target, result)
-        x, y = (some_rows(rows, VALUE_ROWS // _N_VALUE_SAMPLES) for rows in self._value_rows)
-        images = self._draw(x, _N_VALUE_SAMPLES, check_generator(0))
+        x, y = self._value_rows
+        if self.noise_bank_ is not None:
+            x = some_rows(x, VALUE_ROWS // _N_VALUE_SAMPLES)
+        images = self._draw(x, self._n_value_samples, check_generator(0))
         self._values = plan_values(self.cost_, self.potential_, x, y, images)
         self.cost_value_, self.duality_gap_ = self._values[:2]
         self.dual_value_ = self.cost_value_ - self.duality_gap_
@@ -477,7 +498,7 @@ class NeuralOT(BaseNeuralTransport):
 
     def _doubts(self) -> list[str]:
         doubts, values, unit = [], self._values, self._units[0] * self.n_features_in_
-        if not abs(values.duality_gap) <= _RAN_AWAY * unit:
+        if not abs(values.learned_gap) <= _RAN_AWAY * unit:
             doubts.append(
                 f"the duality gap is {values.duality_gap:.3g}, far above the unit of the cost, "
                 f"{unit:.3g}: the potential ran away from the map. {self._divergence_advice}"
@@ -492,6 +513,11 @@ class NeuralOT(BaseNeuralTransport):
         return doubts
 
     # Inference
+
+    @property
+    def _n_value_samples(self) -> int:
+        # All images of a row are alike without noise.
+        return 1 if self.noise_bank_ is None else _N_VALUE_SAMPLES
 
     def _draw(self, x: Tensor, n_samples: int, generator: Generator) -> Tensor:
         """Images of rows in float64, of shape (n_rows, n_samples, n_features)."""

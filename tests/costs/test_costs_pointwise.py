@@ -225,6 +225,65 @@ def test_squared_distances_far_from_the_origin_keep_their_digits():
     torch.testing.assert_close(far, squared_distances(x, y), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("cost", [*COSTS, Chebyshev(), Logistic(0.5)], ids=repr)
+def test_paired_is_the_diagonal_of_pairwise(cost):
+    x, y, _, _ = random_pair(9, 9)
+    torch.testing.assert_close(cost.paired(x, y), cost.pairwise(x, y).diagonal())
+    one = cost.paired(x[:1], y[:1])
+    assert one.shape == (1,)
+    torch.testing.assert_close(one, cost.paired(x, y)[:1])
+    assert cost.paired(x[:0], y[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("cost", [*COSTS, Chebyshev(), Logistic(0.5)], ids=repr)
+def test_gradients_of_paired(cost):
+    x, y, _, _ = random_pair(9, 9)
+    x, y = x.requires_grad_(), y.requires_grad_()
+    paired = torch.autograd.grad(cost.paired(x, y).sum(), (x, y))
+    pairwise = torch.autograd.grad(cost.pairwise(x, y).diagonal().sum(), (x, y))
+    for gradient, expected in zip(paired, pairwise, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=1e-9)
+        assert expected.abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=repr)
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_paired_at_extreme_scales_is_that_of_pairwise(cost, scale):
+    x, y, _, _ = random_pair(6, 6)
+    expected = cost.pairwise(scale * x, scale * y).diagonal()
+    torch.testing.assert_close(cost.paired(scale * x, scale * y), expected, rtol=1e-9, atol=0.0)
+
+
+def test_paired_squared_distances_far_from_the_origin_keep_their_digits():
+    x, y, _, _ = random_pair(6, 6)
+    offset = 2.0**26
+    far = SquaredEuclidean().paired(x + offset, y + offset)
+    torch.testing.assert_close(far, squared_distances(x, y).diagonal(), rtol=1e-6, atol=1e-6)
+
+
+def test_paired_of_a_users_cost_asks_for_one_pair_at_a_time():
+    shapes = []
+
+    class Watched(Chebyshev):
+        def pairwise(self, x, y):
+            shapes.append((x.shape, y.shape))
+            return super().pairwise(x, y)
+
+    x, y, _, _ = random_pair(50, 50)
+    Watched().paired(x, y)
+    # One call for all pairs, which sees one of them: no square matrix is formed.
+    assert shapes == [((1, 3), (1, 3))]
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=repr)
+def test_paired_of_zero_rows_and_equal_points_is_finite_with_its_gradient(cost):
+    x = torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    total = cost.paired(x, x.detach())
+    (gradient,) = torch.autograd.grad(total.sum(), x)
+    assert torch.isfinite(total).all()
+    assert torch.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("cost", COSTS, ids=repr)
 def test_zero_rows_and_equal_points_are_finite_with_their_gradients(cost):
     x = torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64, requires_grad=True)
