@@ -9,7 +9,7 @@ from _problems import random_pair, squared_distances
 from skot.costs import Cost, Euclidean, PNorm, SquaredEuclidean
 from skot.numerics import tiles
 from skot.numerics.linalg import gaussian_map
-from skot.potentials import EntropicPotentials, KantorovichPotential, LinearFrame
+from skot.potentials import EntropicPotentials, KantorovichPotential, LinearFrame, TranslationFrame
 from skot.solvers import sinkhorn
 
 EPSILON = 0.3
@@ -325,3 +325,29 @@ def test_a_frame_swapped_is_that_of_the_samples_swapped(preconditioning):
         torch.testing.assert_close(
             getattr(swapped, name), getattr(other, name), rtol=1e-8, atol=1e-10
         )
+
+
+def test_translations_are_the_identity_without_its_matrices():
+    linear, x, y = frame_of("identity", offset=7.0)
+    frame = TranslationFrame.of(x, y)
+    for one, other in ((frame, linear), (frame.swapped(), linear.swapped())):
+        # What is added to the covariances of the other frame changes its scale a little.
+        ratio = (other.scale / one.scale) ** 0.5
+        assert ratio == pytest.approx(1.0, rel=1e-3)
+        torch.testing.assert_close(one.source_rows(x), ratio * other.source_rows(x))
+        torch.testing.assert_close(one.target_rows(y), ratio * other.target_rows(y))
+        torch.testing.assert_close(one.source_rows_back(one.source_rows(x)), x)
+        torch.testing.assert_close(one.target_rows_back(one.target_rows(y)), y)
+    assert frame.to(torch.float32).source_rows(x).dtype == torch.float32
+    # Both sides a point: any unit will do.
+    assert TranslationFrame.of(x[:1], y[:1]).scale == 1.0
+
+
+def test_kantorovich_gradient_in_a_frame_of_translations():
+    _, x, y = frame_of("identity", offset=3.0)
+    frame = TranslationFrame.of(x, y)
+    module = lambda rows: torch.logsumexp(rows, dim=1)  # noqa: E731
+    potential = KantorovichPotential(module, frame, 0.4, 1.7 * frame.scale, True)
+    y = y.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(potential(y).sum(), y)
+    torch.testing.assert_close(potential.gradient(y), expected)

@@ -17,23 +17,23 @@ NAMES = {
     "untranslated": "untranslated",
     "reframed": "reframed",
     "exact": "exact OT of 3000 rows",
-    "exact, reframed": "reframed, exact OT of 3000 rows",
+    "exact+reframed": "reframed, exact OT of 3000 rows",
     "Gaussian": "`GaussianTransport`",
-    "Gaussian, reframed": "reframed, `GaussianTransport`",
+    "Gaussian+reframed": "reframed, `GaussianTransport`",
     "strong": "`NeuralOT`, strong",
-    "strong, reframed": "reframed, `NeuralOT`, strong",
-    "weak quadratic, reframed": "reframed, `NeuralOT`, `WeakQuadratic`",
-    "weak kernel, reframed": "reframed, `NeuralOT`, `WeakKernel`",
+    "strong+reframed": "reframed, `NeuralOT`, strong",
+    "weak-quadratic+reframed": "reframed, `NeuralOT`, `WeakQuadratic`",
+    "weak-kernel+reframed": "reframed, `NeuralOT`, `WeakKernel`",
 }
 # The rows of the figure.
 SHOWN = {
     "untranslated": "source",
-    "Gaussian, reframed": "Gaussian",
-    "strong, reframed": "strong",
-    "weak quadratic, reframed": "weak quadratic",
-    "weak kernel, reframed": "weak kernel",
+    "Gaussian+reframed": "Gaussian",
+    "strong+reframed": "strong",
+    "weak-quadratic+reframed": "weak quadratic",
+    "weak-kernel+reframed": "weak kernel",
 }
-ROW_COLORS = {"untranslated": COLORS["source"], "Gaussian, reframed": COLORS["reference"]}
+ROW_COLORS = {"untranslated": COLORS["source"], "Gaussian+reframed": COLORS["reference"]}
 N_DRAWS = 3
 
 
@@ -43,23 +43,30 @@ def digits_section(cells: dict) -> str:
     for cell in cells.values():
         methods = pairs.setdefault(tuple(cell["pair"]), {})
         methods.setdefault(cell["method"], []).append(cell)
-    n_seeds = max(len(found) for methods in pairs.values() for found in methods.values())
-    text = f"""## Digits of another post office
+    text = """## Digits of another post office
 
 USPS digits translated to MNIST, and back, as images of 16 x 16 pixels. The judge is a small
 convolutional classifier of the target: the Frechet distance is that between Gaussians with the
 moments of its 64 hidden features, on 2000 test digits a side; labels are preserved where it gives
 a translated test digit the label of the source digit. Maps that split mass are judged on one draw a
 row; the conditional variance is a share of the variance of the target. Seconds are those of the
-processor in training, on one core. Of {n_seeds} seeds, the table has the mean.
+processor in training, on one core. Of several seeds, the table has the mean.
 
-In raw pixels the cheapest way to the target does not keep labels, by whatever method it is found:
-exact transport between samples loses more than half of them. What stands in its way is the frame:
-USPS digits fill all of the 16 pixels, MNIST's leave a margin. *Reframed* rows are scaled about
-their centre by 20 / 28, or 28 / 20, before the transport is fitted; that is the squared distance
-after a rough guess of the map, as strong a cost as the plain one.
+In raw pixels the cheapest way to the target does not keep labels: exact transport between samples
+loses more than half of them. Much of what stands in its way is the frame: USPS digits fill all of
+the 16 pixels, MNIST's leave a margin. *Reframed* rows are scaled about their centre by 20 / 28, or
+28 / 20, before the transport is fitted: the cost is then the squared distance from a rough guess of
+the map, as strong a cost as the plain one. To MNIST that guess is all this judge asks for, and what
+transport does after it costs labels; to USPS, whose strokes are wider, it is far from enough.
+
+`NeuralOT` trains a `UNet` against a `ResNetPotential`, of 8, 16 and 32 channels both. The weak
+costs have gamma 0.8, and their maps four numbers of noise an image. Training is short, and the
+length matters: towards the optimum the images follow the target more closely and keep fewer labels.
+With a learning rate of 1e-3 instead of 5e-4 and 1500 iterations instead of 600, the strong maps had
+distances of 14.8 (to MNIST) and 34.5 (to USPS), and kept 76 % of the labels.
 """
-    for pair, methods in pairs.items():
+    for pair in REFRAMING:
+        methods = pairs.get(pair, {})
         text += f"\n### {' to '.join(TITLES[name] for name in pair)}\n\n" + pair_table(methods)
         if all(method in methods for method in SHOWN):
             path = ROOT / "docs" / "images" / f"digits_{'_'.join(pair)}.png"
@@ -81,11 +88,13 @@ def pair_table(methods: dict[str, list[dict]]) -> str:
                     mean(found, "label_preservation", 100.0),
                     mean(found, "variance", 100.0),
                     mean(found, "seconds"),
+                    f"{len(found)}" if "variance" in found[0] else "",
                 ]
             )
     if "floor" in methods:
-        rows.append(["other digits of the target", mean(methods["floor"], "frechet"), "", "", ""])
-    header = ["", "Frechet distance", "labels kept, %", "conditional variance, %", "seconds"]
+        rows.append(["other digits of the target", mean(methods["floor"], "frechet"), *4 * [""]])
+    header = ["", "Frechet distance", "labels kept, %", "conditional variance, %"]
+    header += ["seconds", "seeds"]
     return table(header, rows)
 
 
@@ -104,8 +113,8 @@ def draw_translations(methods: dict[str, list[dict]], path) -> None:
         images = np.array(methods[method][0]["images"])
         for k in range(min(images.shape[1], N_DRAWS)):
             lines.append((method, name if k == 0 else "", images[:, k]))
-    figure, axes = plt.subplots(len(lines), 10, figsize=(7.2, 0.72 * len(lines)))
-    figure.subplots_adjust(0.15, 0.01, 0.995, 0.99, wspace=0.06, hspace=0.06)
+    figure, axes = plt.subplots(len(lines), 10, figsize=(7.4, 0.72 * len(lines)))
+    figure.subplots_adjust(0.18, 0.01, 0.995, 0.99, wspace=0.06, hspace=0.06)
     for row, (method, name, images) in zip(axes, lines, strict=True):
         for ax, image in zip(row, images, strict=True):
             ax.imshow(image.reshape(16, 16), cmap="gray", vmin=0, vmax=100)

@@ -69,7 +69,8 @@ def weak_cell(gamma: float, n_features: int, seed: int) -> dict:
         cost,
         transport_map=ConditionalMLP((64, 64)),
         potential=MLPPotential((64, 64)),
-        max_iter=600,
+        n_map_steps=4,
+        max_iter=1200,
         random_state=seed,
     )
     seconds = timed_fit(transport, X, Y)
@@ -96,9 +97,10 @@ def discrete_cell(kind: str, problem: str, gamma: float, seed: int) -> dict:
         cost, reference = WeakKernel(gamma), weak_kernel(X, Y, gamma, squared_power(1.0))
     transport = NeuralOT(
         cost,
-        optimizer=Adam(lr=2e-3, betas=(0.5, 0.9), schedule=CosineSchedule()),
-        averaging=ExponentialMovingAverage(0.99),
-        max_iter=1000,
+        transport_map=ConditionalMLP((64, 64, 64)),
+        potential=MLPPotential((64, 64, 64)),
+        n_map_steps=4,
+        max_iter=1500,
         random_state=seed,
     )
     seconds = timed_fit(transport, X, Y)

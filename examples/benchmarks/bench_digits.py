@@ -26,7 +26,7 @@ PAIRS = (("usps", "mnist"), ("mnist", "usps"))
 CHANNELS = (8, 16, 32)
 
 
-def neural_ot(cost=None, *, max_iter: int, noise_channels: int = 0) -> NeuralOT:
+def neural_ot(cost=None, *, lr: float, max_iter: int, noise_channels: int = 0) -> NeuralOT:
     """Return the transport of every neural row of the table."""
     transport_map = UNet(
         (SIDE, SIDE), channels=CHANNELS, noise_channels=noise_channels, noise_size=1
@@ -36,30 +36,28 @@ def neural_ot(cost=None, *, max_iter: int, noise_channels: int = 0) -> NeuralOT:
         transport_map=transport_map,
         potential=ResNetPotential((SIDE, SIDE), channels=CHANNELS),
         augmentation=EnergyAugmentation(30.0),
-        optimizer=Adam(lr=1e-3, betas=(0.5, 0.9), schedule=CosineSchedule()),
+        optimizer=Adam(lr=lr, betas=(0.5, 0.9), schedule=CosineSchedule()),
         averaging=ExponentialMovingAverage(0.99),
-        n_map_steps=2,
+        n_map_steps=3,
         n_noise_samples=2,
         max_iter=max_iter,
         batch_size=64,
     )
 
 
+WEAK = {"lr": 1e-3, "max_iter": 400, "noise_channels": 4}
 # Each with whether the rows are reframed first. "exact" is discrete transport between samples.
 METHODS = {
     "untranslated": (None, False),
     "reframed": (None, True),
     "exact": ("exact", False),
-    "exact, reframed": ("exact", True),
+    "exact+reframed": ("exact", True),
     "Gaussian": (GaussianTransport(), False),
-    "Gaussian, reframed": (GaussianTransport(), True),
-    "strong": (neural_ot(max_iter=400), False),
-    "strong, reframed": (neural_ot(max_iter=1500), True),
-    "weak quadratic, reframed": (
-        neural_ot(WeakQuadratic(0.8), max_iter=1000, noise_channels=4),
-        True,
-    ),
-    "weak kernel, reframed": (neural_ot(WeakKernel(0.8), max_iter=1000, noise_channels=4), True),
+    "Gaussian+reframed": (GaussianTransport(), True),
+    "strong": (neural_ot(lr=5e-4, max_iter=600), False),
+    "strong+reframed": (neural_ot(lr=5e-4, max_iter=600), True),
+    "weak-quadratic+reframed": (neural_ot(WeakQuadratic(0.8), **WEAK), True),
+    "weak-kernel+reframed": (neural_ot(WeakKernel(0.8), **WEAK), True),
 }
 N_EXACT, N_VARIANCE, N_DRAWS = 3000, 500, 4
 

@@ -8,6 +8,7 @@ import numpy as np
 from _digits_render import digits_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
+from _neural_ot_render import crops_section, neural_ot_section
 from _tables import number, table
 from _w2_images_render import w2_images_section
 from _w2_render import w2_budget_section, w2_budget_summary, w2_section
@@ -264,7 +265,9 @@ SECTIONS = {
     "gaussian": gaussian_section,
     "flows": flows_section,
     "w2_images": w2_images_section,
+    "neural_ot": neural_ot_section,
     "digits": digits_section,
+    "crops": crops_section,
 }
 
 

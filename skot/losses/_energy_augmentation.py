@@ -10,7 +10,7 @@ from skot.base import Component
 from skot.utils._sklearn import Interval
 
 #: Rows a side of the estimate: its cost grows with their product.
-_MOST_ROWS = 256
+_MOST_ROWS = 128
 
 
 class EnergyAugmentation(Component):
@@ -66,9 +66,9 @@ class EnergyAugmentation(Component):
         Parameters
         ----------
         images : Tensor of shape (n, n_features)
-            One image of each of n independent rows; the first 256 are used.
+            One image of each of n independent rows; the first 128 are used.
         y : Tensor of shape (m, n_features)
-            Target rows; the first 256 are used.
+            Target rows; the first 128 are used.
 
         Returns
         -------

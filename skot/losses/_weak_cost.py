@@ -38,9 +38,9 @@ class WeakCost(Component, ABC):
 
     #: Which changes of coordinates leave the optimal plans what they are: ``"none"``;
     #: ``"common"``, one translation of both samples; ``"separate"``, a translation of each and a
-    #: common scale, for costs that are homogeneous of degree two; ``"linear"``, also a matrix on
-    #: one side and its inverse on the other, for costs that are a negative inner product up to
-    #: terms that the two samples fix.
+    #: common scale, for a multiple of half the squared distance less one of the variance;
+    #: ``"linear"``, also a matrix on one side and its inverse on the other, for costs that are a
+    #: negative inner product up to terms that the two samples fix.
     invariance: str = "none"
 
     #: The cost has the term c / 2 E|y|^2 with this c, which a potential can be given at once.

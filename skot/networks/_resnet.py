@@ -141,6 +141,8 @@ class _ResNetModule(nn.Module):
         self.image_shape, self.activation = image_shape, activation
         n_channels, height, width = image_shape
         self.n_pixels = height * width
+        #: Numbers that one layer holds per row, by which rows are cut into tiles.
+        self.row_width = channels[0] * height * width
         self.stem = ImageConvolution(
             n_channels, channels[0], gain=1.0, generator=generator, sides=(height, width)
         )

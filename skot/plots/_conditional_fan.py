@@ -13,7 +13,7 @@ from skot.utils._sklearn import feature_names
 #: Fans start in this share of the rows, those nearest to the middle: outliers say little.
 _CENTRAL_SHARE = 0.8
 #: Most images that are drawn of data with one feature.
-_MOST_IMAGES = 20000
+_MOST_IMAGES = 10000
 
 
 class ConditionalFanDisplay:
@@ -58,8 +58,8 @@ class ConditionalFanDisplay:
         The images.
     means_ : matplotlib PathCollection or Line2D
         The conditional means: of the points that fans start from, or the curve.
-    lines_ : matplotlib LineCollection or None
-        The fans; None with one feature.
+    lines_, mean_lines_ : matplotlib LineCollection or None
+        The fans, and the lines to their means; None with one feature.
 
     See Also
     --------
@@ -217,13 +217,21 @@ class ConditionalFanDisplay:
             feature_names=feature_names(X),
         )
         check_consistent_length(points, display.images, display.means)
-        shape = display.images.shape
+        display._check_features()
+        return display.plot(ax, fans=fans)
+
+    def _check_features(self) -> None:
+        points, shape = self.X, self.images.shape
         if len(shape) != 3 or shape[2] != points.shape[1]:
             raise ValueError(
                 "images must be of shape (n_source, n_samples, n_features), here "
                 f"({len(points)}, n_samples, {points.shape[1]}). Got {shape}."
             )
-        return display.plot(ax, fans=fans)
+        for name, other in {"means": self.means, "Y": self.Y}.items():
+            if other is not None and other.shape[1] != points.shape[1]:
+                raise ValueError(
+                    f"{name} has {other.shape[1]} features, and X has {points.shape[1]}."
+                )
 
     def plot(self, ax: Any = None, *, fans: int | ArrayLike = 5) -> Self:
         """Draw the fans, or the scatter of data with one feature.
@@ -263,7 +271,9 @@ class ConditionalFanDisplay:
 
         pair = list(self.features)
         source, images, means = self.X[:, pair], self.images[:, :, pair], self._means[:, pair]
-        rows = _spread_rows(source, int(fans)) if isinstance(fans, Integral) else np.asarray(fans)
+        rows = (
+            _spread_rows(source, int(fans)) if isinstance(fans, Integral) else np.asarray(fans, int)
+        )
         starts = np.broadcast_to(source[rows, None], images[rows].shape)
         segments = np.stack([starts, images[rows]], axis=2).reshape(-1, 2, 2)
         self.target_ = None
@@ -276,22 +286,45 @@ class ConditionalFanDisplay:
                 colors=COLORS["transported"],
                 linewidths=0.8,
                 alpha=0.45,
+                zorder=2,
+            )
+        )
+        # What tells the fans apart where they cross.
+        self.mean_lines_ = ax.add_collection(
+            LineCollection(
+                list(np.stack([source[rows], means[rows]], axis=1)),
+                colors="black",
+                linewidths=1.6,
                 zorder=3,
             )
         )
-        on_top = {"edgecolors": "white", "linewidths": 0.8}
+        self.means_ = ax.scatter(
+            *means[rows].T,
+            s=80,
+            facecolors="white",
+            edgecolors="black",
+            linewidths=1.6,
+            marker="D",
+            label="mean",
+            zorder=4,
+        )
         self.images_ = ax.scatter(
             *segments[:, 1].T,
-            s=22,
+            s=24,
             color=COLORS["transported"],
+            edgecolors="white",
+            linewidths=0.4,
             marker="^",
             label="images",
-            zorder=4,
-            **on_top | {"linewidths": 0.4},
+            zorder=5,
         )
-        self.points_ = ax.scatter(*source[rows].T, s=90, color=COLORS["source"], zorder=6, **on_top)
-        self.means_ = ax.scatter(
-            *means[rows].T, s=60, color="black", marker="D", label="mean", zorder=5, **on_top
+        self.points_ = ax.scatter(
+            *source[rows].T,
+            s=90,
+            color=COLORS["source"],
+            edgecolors="white",
+            linewidths=0.8,
+            zorder=6,
         )
         ax.set_aspect("equal", adjustable="box")
         if self.feature_names is not None:
@@ -299,7 +332,7 @@ class ConditionalFanDisplay:
             ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
 
     def _plot_line(self, ax: Any) -> None:
-        self.points_ = self.lines_ = None
+        self.points_ = self.lines_ = self.mean_lines_ = None
         x, means = self.X[:, 0], self._means[:, 0]
         n_samples = self.images.shape[1]
         n_drawn = int(np.clip(_MOST_IMAGES // len(x), 1, n_samples))
@@ -307,9 +340,9 @@ class ConditionalFanDisplay:
         self.images_ = ax.scatter(
             np.repeat(x, n_drawn),
             self.images[:, :n_drawn, 0].ravel(),
-            s=6,
+            s=5,
             color=COLORS["transported"],
-            alpha=float(np.clip(1500 / (len(x) * n_drawn), 0.15, 0.6)),
+            alpha=float(np.clip(2000 / (len(x) * n_drawn), 0.2, 0.6)),
             linewidths=0,
             label="images",
             zorder=2,
@@ -338,9 +371,7 @@ def _spread_rows(points: np.ndarray, n_rows: int) -> np.ndarray:
         # The first is the outermost, so that the next ones surround the middle.
         k = int(nearest.argmax()) if chosen else n_central - 1
         chosen.append(central[k])
-        nearest = np.minimum(
-            nearest, np.linalg.norm(points[central] - points[central[k]], axis=1)
-        )
+        nearest = np.minimum(nearest, np.linalg.norm(points[central] - points[central[k]], axis=1))
         nearest[k] = -1.0
     return np.array(chosen, dtype=int)
 
@@ -360,9 +391,7 @@ def _cloud(ax: Any, points: np.ndarray, role: str, marker: str) -> Any:
     )
 
 
-def _ticks(
-    ax: Any, x: np.ndarray, y: np.ndarray, role: str, marker: str, transform: Any
-) -> Any:
+def _ticks(ax: Any, x: np.ndarray, y: np.ndarray, role: str, marker: str, transform: Any) -> Any:
     """Draw short lines along an axis."""
     return ax.scatter(
         x,

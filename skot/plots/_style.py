@@ -94,13 +94,17 @@ def legend_above(ax: Any, handles: list[Any]) -> None:
     """
     handles = [handle for handle in handles if handle is not None]
     ax.margins(x=0.05, y=0.12)
-    ax.legend(
+    legend = ax.legend(
         handles=handles,
         frameon=False,
         ncols=len(handles),
         loc="upper center",
         borderaxespad=0.2,
         columnspacing=1.2,
-        handletextpad=0.1,
-        markerscale=1.5,
+        handletextpad=0.3,
     )
+    for handle in legend.legend_handles:
+        # Points may be faint and small, their names not.
+        handle.set_alpha(1.0)
+        if hasattr(handle, "set_sizes"):
+            handle.set_sizes([36.0])

@@ -3,5 +3,12 @@
 from skot.potentials._brenier import BrenierPotential, LinearFrame
 from skot.potentials._entropic import EntropicPotentials
 from skot.potentials._kantorovich import KantorovichPotential
+from skot.potentials._translation_frame import TranslationFrame
 
-__all__ = ["BrenierPotential", "EntropicPotentials", "KantorovichPotential", "LinearFrame"]
+__all__ = [
+    "BrenierPotential",
+    "EntropicPotentials",
+    "KantorovichPotential",
+    "LinearFrame",
+    "TranslationFrame",
+]

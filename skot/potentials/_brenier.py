@@ -187,6 +187,21 @@ class LinearFrame:
         """
         return self.scale * (y @ self.source_matrix) + self.target_mean
 
+    def target_gradient_back(self, gradient: Tensor) -> Tensor:
+        """Bring gradients in target rows out of the frame.
+
+        Parameters
+        ----------
+        gradient : Tensor of shape (n_rows, n_features)
+            Gradients of a function of target rows in the frame.
+
+        Returns
+        -------
+        gradient : Tensor of shape (n_rows, n_features)
+            Of the function of target rows that it is with the frame.
+        """
+        return gradient @ self.target_matrix
+
 
 @dataclass(frozen=True)
 class BrenierPotential:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skot.numerics.value_and_gradient import value_and_gradient
 from skot.potentials._brenier import LinearFrame
+from skot.potentials._translation_frame import TranslationFrame
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class KantorovichPotential:
     ----------
     module : torch.nn.Module
         The learned :math:`\psi`, from (n, n_features) to (n,).
-    frame : LinearFrame
+    frame : LinearFrame or TranslationFrame
         The coordinates in which it was learned.
     coefficient : float
         The coefficient c, given to the potential before training.
@@ -52,7 +53,7 @@ class KantorovichPotential:
     """
 
     module: Callable[[Tensor], Tensor]
-    frame: LinearFrame
+    frame: LinearFrame | TranslationFrame
     coefficient: float
     unit: float
     shifted: bool
@@ -128,8 +129,8 @@ class KantorovichPotential:
         rows = frame.target_rows(y)
         with torch.no_grad():
             slope = self.coefficient * rows - value_and_gradient(self.module, rows)[1]
-        gradients = self.unit * slope @ frame.target_matrix
+        gradients = self.unit * frame.target_gradient_back(slope)
         if not self.shifted:
             return gradients
-        change = y.to(rows) - frame.source_mean - frame.scale * rows @ frame.target_matrix
+        change = y.to(rows) - frame.source_mean - frame.scale * frame.target_gradient_back(rows)
         return gradients + self.unit / frame.scale * change

@@ -21,11 +21,15 @@ def build_modules(
     """Draw the two networks, on the device of the frame and in float32."""
     source, target = frame.source_covariance, frame.target_covariance
     original = frame.scale**0.5 * frame.target_matrix
+    parts = {
+        "potential": (potential, (source, original)),
+        "amortizer": (amortizer, (target, symmetric_power(source, 0.5))),
+    }
     return {
-        "potential": build_module(potential, source, original, generator=generator),
-        "amortizer": build_module(
-            amortizer, target, symmetric_power(source, 0.5), generator=generator
-        ),
+        name: build_module(
+            architecture, len(source), source.device, generator=generator, coordinates=coordinates
+        )
+        for name, (architecture, coordinates) in parts.items()
     }
 
 

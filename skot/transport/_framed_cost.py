@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skot.losses import WeakCost
-from skot.potentials import LinearFrame
+from skot.transport._modules import Frame
 from skot.transport._two_sample_training import some_rows
 
 #: Pairs of rows from which the unit of a cost is estimated.
@@ -21,7 +21,7 @@ class FramedCost:
     ----------
     cost : WeakCost
         The cost.
-    frame : LinearFrame
+    frame : LinearFrame or TranslationFrame
         The coordinates.
     unit : float
         What the cost is divided by, so that it is of the size of half a squared distance in the
@@ -29,11 +29,11 @@ class FramedCost:
     """
 
     cost: WeakCost
-    frame: LinearFrame
+    frame: Frame
     unit: float
 
     @classmethod
-    def of(cls, cost: WeakCost, frame: LinearFrame, x: Tensor, y: Tensor) -> "FramedCost":
+    def of(cls, cost: WeakCost, frame: Frame, x: Tensor, y: Tensor) -> "FramedCost":
         """Return the cost in a frame of two samples."""
         if cost.invariance in ("separate", "linear"):
             # Homogeneous of degree two: how often it holds half the squared distance.

@@ -7,6 +7,10 @@ from torch import Generator, Tensor, nn
 
 from skot.numerics.linalg import symmetric_power
 from skot.numerics.tiles import NETWORK_WIDTH
+from skot.potentials import LinearFrame, TranslationFrame
+
+#: The coordinates in which networks see the rows.
+Frame = LinearFrame | TranslationFrame
 
 #: Share of the mean variance below which a direction counts as flat.
 _FLAT = 1e-3
@@ -15,17 +19,24 @@ _LEAST_VARIANCE = 1e-12
 
 
 def build_module(
-    architecture: Any, covariance: Tensor, second: Tensor, *, generator: Generator
+    architecture: Any,
+    n_features: int,
+    device: torch.device,
+    *,
+    generator: Generator,
+    coordinates: tuple[Tensor, Tensor] | None = None,
 ) -> nn.Module:
-    """Draw a network for rows of a covariance, on its device and in float32.
+    """Draw a network in float32.
 
-    `second` is what the network is told besides: see ``precondition_`` of potentials and maps.
+    `coordinates` are the covariance of the rows it reads, and what else it is told: see
+    ``precondition_`` of potentials and maps. None leaves it with the rows as they are.
     """
-    module = architecture.build(len(covariance), generator=generator)
+    module = architecture.build(n_features, generator=generator)
     precondition = getattr(module, "precondition_", None)
-    if precondition is not None:
+    if precondition is not None and coordinates is not None:
+        covariance, second = coordinates
         precondition(_whitening(covariance).cpu(), second.cpu())
-    return module.to(covariance.device, torch.float32)
+    return module.to(device, torch.float32)
 
 
 def row_width(module: Any) -> int:

@@ -15,7 +15,6 @@ from torch import Generator, Tensor, nn
 
 from skot.base import check_component
 from skot.measures import REFERENCES
-from skot.potentials import LinearFrame
 from skot.training import (
     Adam,
     Checkpoint,
@@ -27,6 +26,7 @@ from skot.training import (
     TrainingState,
 )
 from skot.transport._base import BaseTransport
+from skot.transport._modules import Frame
 from skot.transport._two_sample_training import TwoSampleTraining, build_updates, some_rows
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context
@@ -219,11 +219,11 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
         return []
 
     @abstractmethod
-    def _make_frame(self, source: Tensor, target: Tensor) -> LinearFrame:
+    def _make_frame(self, source: Tensor, target: Tensor) -> Frame:
         """Choose the coordinates in which the networks see the rows."""
 
     @abstractmethod
-    def _build_modules(self, frame: LinearFrame, generator: Generator) -> dict[str, nn.Module]:
+    def _build_modules(self, frame: Any, generator: Generator) -> dict[str, nn.Module]:
         """Draw the networks, on the device of the frame and in float32."""
 
     @abstractmethod
@@ -235,7 +235,7 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
         """Return what trains the networks of the state."""
 
     @abstractmethod
-    def _attributes_of(self, modules: dict[str, nn.Module], frame: LinearFrame) -> dict[str, Any]:
+    def _attributes_of(self, modules: dict[str, nn.Module], frame: Any) -> dict[str, Any]:
         """Fitted attributes that are made of the networks; `frame` is of their dtype."""
 
     #: What to do about a loss that is not finite.

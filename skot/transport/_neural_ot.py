@@ -17,12 +17,12 @@ from skot.measures import Noise
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
 from skot.numerics.linalg import symmetric_power
 from skot.numerics.tiles import row_tiles
-from skot.potentials import KantorovichPotential, LinearFrame
+from skot.potentials import KantorovichPotential, LinearFrame, TranslationFrame
 from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult
 from skot.transport._diagnostics import TransportDiagnostics, plan_values
 from skot.transport._framed_cost import FramedCost
 from skot.transport._maximin_training import MaximinDirection, MaximinTraining, draw_images
-from skot.transport._modules import build_module, row_width
+from skot.transport._modules import Frame, build_module, row_width
 from skot.transport._neural import BaseNeuralTransport
 from skot.transport._two_sample_training import VALUE_ROWS, some_rows
 from skot.utils._sklearn import HasMethods, Interval
@@ -31,8 +31,9 @@ from skot.utils.validation import split_domains
 
 #: Images of a row from which values are estimated.
 _N_VALUE_SAMPLES = 16
-#: A conditional variance below this share of the target's means that noise is not used.
-_COLLAPSED = 1e-3
+#: A conditional variance below this share of the target's means that noise is not used, which
+#: many maps go through in the first iterations.
+_COLLAPSED, _SETTLED = 1e-3, 100
 #: A duality gap above this many units of the cost means that the potential ran away.
 _RAN_AWAY = 10.0
 
@@ -418,21 +419,24 @@ class NeuralOT(BaseNeuralTransport):
             means = frame.source_mean[None], frame.target_mean[None]
             self._units = self._units_in(frame, *means)
 
-    def _make_frame(self, source: Tensor, target: Tensor) -> LinearFrame:
-        mixes = self.cost_.invariance == "linear"
-        mixes &= not getattr(self._architectures["transport_map"], "reads_images", False)
-        frame = LinearFrame.of(source, target, self.preconditioning if mixes else "identity")
+    def _make_frame(self, source: Tensor, target: Tensor) -> Frame:
+        frame: Frame
+        if getattr(self._architectures["transport_map"], "reads_images", False):
+            frame = TranslationFrame.of(source, target)
+        else:
+            linear = self.cost_.invariance == "linear"
+            frame = LinearFrame.of(source, target, self.preconditioning if linear else "identity")
         self._units = self._units_in(frame, source, target)
         self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
         return frame
 
-    def _units_in(self, frame: LinearFrame, source: Tensor, target: Tensor) -> tuple[float, ...]:
+    def _units_in(self, frame: Frame, source: Tensor, target: Tensor) -> tuple[float, ...]:
         back = [(self.cost_.reversed(), frame.swapped(), target, source)]
         directions = [(self.cost_, frame, source, target)]
         directions += back if self.fit_inverse_transform else []
         return tuple(FramedCost.of(*direction).unit for direction in directions)
 
-    def _framed_costs(self, frame: LinearFrame) -> dict[str, FramedCost]:
+    def _framed_costs(self, frame: Frame) -> dict[str, FramedCost]:
         """The cost of each direction, by the prefix of the names of its networks."""
         directions = [("", self.cost_, frame), ("inverse_", self.cost_.reversed(), frame.swapped())]
         return {
@@ -440,18 +444,17 @@ class NeuralOT(BaseNeuralTransport):
             for (prefix, cost, own_frame), unit in zip(directions, self._units, strict=False)
         }
 
-    def _build_modules(self, frame: LinearFrame, generator: Generator) -> dict[str, nn.Module]:
-        transport_map, potential = self._architectures.values()
-        modules = {}
+    def _build_modules(self, frame: Frame, generator: Generator) -> dict[str, nn.Module]:
+        modules, device = {}, frame.source_mean.device
         for prefix, cost in self._framed_costs(frame).items():
-            source, target = cost.frame.source_covariance, cost.frame.target_covariance
-            original = frame.scale**0.5 * cost.frame.source_matrix
-            modules[f"{prefix}transport_map"] = build_module(
-                transport_map, source, symmetric_power(target, 0.5), generator=generator
-            )
-            modules[f"{prefix}potential"] = build_module(
-                potential, target, original, generator=generator
-            )
+            for name, coordinates in _coordinates(cost.frame).items():
+                modules[f"{prefix}{name}"] = build_module(
+                    self._architectures[name],
+                    len(frame.source_mean),
+                    device,
+                    generator=generator,
+                    coordinates=coordinates,
+                )
         width = getattr(modules["transport_map"], "n_noise_features", 0)
         self.noise_bank_ = self.noise_.bank(width, generator) if width else None
         return modules
@@ -488,7 +491,7 @@ class NeuralOT(BaseNeuralTransport):
         self.cost_value_, self.duality_gap_ = self._values[:2]
         self.dual_value_ = self.cost_value_ - self.duality_gap_
 
-    def _attributes_of(self, modules: dict[str, nn.Module], frame: LinearFrame) -> dict[str, Any]:
+    def _attributes_of(self, modules: dict[str, nn.Module], frame: Frame) -> dict[str, Any]:
         cost = self._framed_costs(frame)[""]
         shifted = self.cost_.invariance in ("separate", "linear")
         potential = KantorovichPotential(
@@ -504,7 +507,8 @@ class NeuralOT(BaseNeuralTransport):
                 f"{unit:.3g}: the potential ran away from the map. {self._divergence_advice}"
             )
         spread = values.target_variance
-        if self.cost_.splits_mass and values.conditional_variance < _COLLAPSED * spread:
+        collapsed = values.conditional_variance < _COLLAPSED * spread
+        if self.cost_.splits_mass and collapsed and self.n_iter_ >= _SETTLED:
             doubts.append(
                 "the map does not use its noise: the conditional variance is zero. Either no mass "
                 "is to be split at this gamma, or training collapsed; increase gamma of the cost, "
@@ -557,3 +561,17 @@ class NeuralOT(BaseNeuralTransport):
 
     def _inverse_map(self, y: Tensor) -> Tensor:
         return self._moments(y, "inverse_")[0]
+
+
+def _coordinates(
+    frame: Frame,
+) -> dict[str, tuple[Tensor, Tensor] | None]:
+    """What the networks of a direction are told of their rows; nothing of those of images."""
+    if isinstance(frame, TranslationFrame):
+        return {"transport_map": None, "potential": None}
+    source, target = frame.source_covariance, frame.target_covariance
+    original = frame.scale**0.5 * frame.source_matrix
+    return {
+        "transport_map": (source, symmetric_power(target, 0.5)),
+        "potential": (target, original),
+    }

@@ -9,7 +9,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from skot.measures import draw_reference
-from skot.potentials import LinearFrame
 from skot.training import (
     Checkpoint,
     MinibatchSampler,
@@ -22,6 +21,7 @@ from skot.training import (
     fingerprint,
     train,
 )
+from skot.transport._modules import Frame
 
 #: Values and held-out losses are computed on at most this many rows a side.
 VALUE_ROWS = 4096
@@ -63,14 +63,14 @@ class TwoSampleTraining(ABC):
     ----------
     state : TrainingState
         Its generator draws everything.
-    frame : LinearFrame
+    frame : LinearFrame or TranslationFrame
         The coordinates in which the networks see the rows.
     batch_size : int
         Rows of each side in a batch.
     """
 
     state: TrainingState
-    frame: LinearFrame
+    frame: Frame
     batch_size: int
 
     @abstractmethod

@@ -39,6 +39,7 @@ from skot.losses import (
 from skot.measures import Noise
 from skot.metrics import l2_uvp
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential, ResNetPotential, UNet
+from skot.potentials import TranslationFrame
 from skot.training import (
     Adam,
     Checkpoint,
@@ -472,9 +473,8 @@ def test_images(noise_channels):
     cost = WeakQuadratic() if noise_channels else None
     transport = small(cost, **networks, max_iter=5).fit(X, Y)
     assert_allclose(transport.transform(X).mean(axis=0), Y.mean(axis=0), atol=0.3)
-    # A linear change of coordinates would mix pixels.
-    scale = transport._frame.scale**-0.5
-    assert_allclose(transport._frame.source_matrix, scale * np.eye(18), atol=1e-12)
+    # A linear change of coordinates would mix pixels, and not fit into memory.
+    assert isinstance(transport._frame, TranslationFrame)
     if noise_channels:
         assert transport.noise_bank_.shape == (64, 9)
 
@@ -693,15 +693,16 @@ def test_diagnose_of_a_deterministic_map():
 
 
 def test_a_map_that_does_not_use_its_noise_is_reported():
-    deaf = {"transport_map": Noisies(hears=False)}
+    deaf = {"transport_map": Noisies(hears=False), "max_iter": 100}
     with pytest.warns(ConvergenceWarning, match="the map does not use its noise") as caught:
         transport = weak(**deaf).fit(X, Y)
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert "increase gamma" in str(caught[0].message)
     with pytest.warns(ConvergenceWarning, match="does not use its noise") as caught:
-        weak(**deaf).partial_fit(X, Y)
+        transport.partial_fit(X, Y)
     assert caught[0].filename == __file__
+    weak(**{**deaf, "max_iter": 99}).fit(X, Y)  # without a warning: it may just have begun
     assert_array_equal(transport.conditional_variance(X), np.zeros_like(X))
     weak(**deaf, cost=None).fit(X, Y)  # without a warning: nothing is to be split
 
