@@ -39,6 +39,18 @@ def build_module(
     return module.to(device, torch.float32)
 
 
+def network_coordinates(frame: Frame) -> dict[str, tuple[Tensor, Tensor] | None]:
+    """What map and potential are told of their rows; nothing where rows are images."""
+    if isinstance(frame, TranslationFrame):
+        return {"transport_map": None, "potential": None}
+    source, target = frame.source_covariance, frame.target_covariance
+    original = frame.scale**0.5 * frame.source_matrix
+    return {
+        "transport_map": (source, symmetric_power(target, 0.5)),
+        "potential": (target, original),
+    }
+
+
 def row_width(module: Any) -> int:
     """Numbers that a network needs per row: those of images say so, others are narrow."""
     return getattr(module, "row_width", NETWORK_WIDTH)

@@ -4,7 +4,6 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -15,14 +14,13 @@ from skot.costs import Cost, check_cost
 from skot.losses import EnergyAugmentation, GradientPenalty, StrongCost, WeakCost, WeakQuadratic
 from skot.measures import Noise
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
-from skot.numerics.linalg import symmetric_power
-from skot.numerics.tiles import row_tiles
 from skot.potentials import KantorovichPotential, LinearFrame, TranslationFrame
 from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult
 from skot.transport._diagnostics import TransportDiagnostics, plan_values
 from skot.transport._framed_cost import FramedCost
-from skot.transport._maximin_training import MaximinDirection, MaximinTraining, draw_images
-from skot.transport._modules import Frame, build_module, row_width
+from skot.transport._learned_plan import LearnedPlan
+from skot.transport._maximin_training import MaximinDirection, MaximinTraining
+from skot.transport._modules import Frame, build_module, network_coordinates
 from skot.transport._neural import BaseNeuralTransport
 from skot.transport._two_sample_training import VALUE_ROWS, some_rows
 from skot.utils._sklearn import HasMethods, Interval
@@ -86,7 +84,8 @@ class NeuralOT(BaseNeuralTransport):
         A file from which ``fit`` resumes after a crash; it takes a `random_state` that repeats,
         such as an int. None writes nothing.
     n_map_steps : int, default=10
-        Updates of the map per update of the potential.
+        Updates of the map per update of the potential. With weak costs fewer, such as 4, leave
+        more of the time to the potential, which has to learn the spread.
     n_noise_samples : int, default=4
         Images of every row of a batch; at least 2 for a weak cost. Not used without noise.
     fit_inverse_transform : bool, default=False
@@ -295,7 +294,8 @@ class NeuralOT(BaseNeuralTransport):
         Returns
         -------
         images : array of shape (n_rows, n_samples, n_features)
-            Of the kind and dtype of `X`. All draws of a row are alike if the map is deterministic.
+            Of the kind and dtype of `X`, O(n_rows * n_samples * n_features) in memory. All draws
+            of a row are alike if the map is deterministic.
 
         Raises
         ------
@@ -307,7 +307,7 @@ class NeuralOT(BaseNeuralTransport):
             raise ValueError(f"n_samples must be a positive integer. Got {n_samples!r}.")
         split = split_domains(self, X, reset=False)
         generator = check_generator(random_state)
-        images = self._draw(self._to_compute(split.X_source), int(n_samples), generator)
+        images = self._plan().draw(self._to_compute(split.X_source), int(n_samples), generator)
         return self._restore(images, X, split)
 
     def conditional_variance(self, X: Any) -> Any:
@@ -325,7 +325,7 @@ class NeuralOT(BaseNeuralTransport):
         """
         check_is_fitted(self)
         split = split_domains(self, X, reset=False)
-        variance = self._moments(self._to_compute(split.X_source), "")[1]
+        variance = self._plan().moments(self._to_compute(split.X_source))[1]
         return self._restore(variance, X, split)
 
     def diagnose(self, X: Any, y: Any, *, random_state: Any = 0) -> TransportDiagnostics:
@@ -351,7 +351,7 @@ class NeuralOT(BaseNeuralTransport):
             raise ValueError("diagnose needs target rows: pass them as a two-dimensional y.")
         generator = check_generator(random_state)
         x, y = self._to_compute(split.X_source), self._to_compute(split.X_target)
-        images = self._draw(x, self._n_value_samples, generator)
+        images = self._plan().draw(x, self._n_value_samples, generator)
         values = plan_values(self.cost_, self.potential_, x, y, images)
         return TransportDiagnostics.of(values, x, y, images[:, 0])
 
@@ -447,7 +447,7 @@ class NeuralOT(BaseNeuralTransport):
     def _build_modules(self, frame: Frame, generator: Generator) -> dict[str, nn.Module]:
         modules, device = {}, frame.source_mean.device
         for prefix, cost in self._framed_costs(frame).items():
-            for name, coordinates in _coordinates(cost.frame).items():
+            for name, coordinates in network_coordinates(cost.frame).items():
                 modules[f"{prefix}{name}"] = build_module(
                     self._architectures[name],
                     len(frame.source_mean),
@@ -486,7 +486,7 @@ class NeuralOT(BaseNeuralTransport):
         x, y = self._value_rows
         if self.noise_bank_ is not None:
             x = some_rows(x, VALUE_ROWS // _N_VALUE_SAMPLES)
-        images = self._draw(x, self._n_value_samples, check_generator(0))
+        images = self._plan().draw(x, self._n_value_samples, check_generator(0))
         self._values = plan_values(self.cost_, self.potential_, x, y, images)
         self.cost_value_, self.duality_gap_ = self._values[:2]
         self.dual_value_ = self.cost_value_ - self.duality_gap_
@@ -523,55 +523,18 @@ class NeuralOT(BaseNeuralTransport):
         # All images of a row are alike without noise.
         return 1 if self.noise_bank_ is None else _N_VALUE_SAMPLES
 
-    def _draw(self, x: Tensor, n_samples: int, generator: Generator) -> Tensor:
-        """Images of rows in float64, of shape (n_rows, n_samples, n_features)."""
-        frame, transport_map = self._frame, self._modules["transport_map"]
-        images = x.new_empty(len(x), n_samples, x.shape[1])
-        with torch.no_grad():
-            for rows in row_tiles(len(x), n_samples * row_width(transport_map)):
-                points = frame.source_rows(x[rows]).to(self._dtype)
-                drawn = draw_images(transport_map, points, self.noise_, n_samples, generator)
-                images[rows] = frame.target_rows_back(drawn.to(x.dtype))
-        return images
-
-    def _moments(self, x: Tensor, prefix: str) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the images of rows over the noise bank, in float64."""
-        frame, transport_map = self._frame, self._modules[f"{prefix}transport_map"]
-        frame = frame.swapped() if prefix else frame
-        bank = None if self.noise_bank_ is None else self.noise_bank_.to(x.device, self._dtype)
-        mean, variance = torch.empty_like(x), torch.zeros_like(x)
-        with torch.no_grad():
-            n_images = 1 if bank is None else len(bank)
-            for rows in row_tiles(len(x), n_images * row_width(transport_map)):
-                points = frame.source_rows(x[rows]).to(self._dtype)
-                if bank is None:
-                    mean[rows] = frame.target_rows_back(transport_map(points).to(x.dtype))
-                    continue
-                drawn = transport_map(points, bank.expand(len(points), -1, -1))
-                images = frame.target_rows_back(drawn.to(x.dtype))
-                variance[rows], mean[rows] = torch.var_mean(images, dim=1)
-        return mean, variance
+    def _plan(self, prefix: str = "") -> LearnedPlan:
+        """The map of a direction at work."""
+        frame = self._frame.swapped() if prefix else self._frame
+        transport_map = self._modules[f"{prefix}transport_map"]
+        return LearnedPlan(transport_map, frame, self.noise_, self.noise_bank_, self._dtype)
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
-        return self._moments(x, "")[0]
+        return self._plan().moments(x)[0]
 
     def _map_to_score(self, x: Tensor) -> Tensor:
         # Conditional means are less spread than the target that the images follow.
-        return self._draw(x, 1, check_generator(0))[:, 0]
+        return self._plan().draw(x, 1, check_generator(0))[:, 0]
 
     def _inverse_map(self, y: Tensor) -> Tensor:
-        return self._moments(y, "inverse_")[0]
-
-
-def _coordinates(
-    frame: Frame,
-) -> dict[str, tuple[Tensor, Tensor] | None]:
-    """What the networks of a direction are told of their rows; nothing of those of images."""
-    if isinstance(frame, TranslationFrame):
-        return {"transport_map": None, "potential": None}
-    source, target = frame.source_covariance, frame.target_covariance
-    original = frame.scale**0.5 * frame.source_matrix
-    return {
-        "transport_map": (source, symmetric_power(target, 0.5)),
-        "potential": (target, original),
-    }
+        return self._plan("inverse_").moments(y)[0]
