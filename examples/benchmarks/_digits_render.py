@@ -107,11 +107,18 @@ def mean(cells: list[dict], key: str, factor: float = 1.0) -> str:
     return number(value) if value >= 5e-3 else "0"
 
 
+def decode(images: list[list[str]]) -> np.ndarray:
+    """Return stored images, of shape (digits, draws, pixels)."""
+    return np.array(
+        [[np.frombuffer(bytes.fromhex(image), np.uint8) for image in draws] for draws in images]
+    )
+
+
 def draw_translations(methods: dict[str, list[dict]], path) -> None:
     """Draw a digit of each class, and below it what each method makes of it."""
     lines = []
     for method, name in SHOWN.items():
-        images = np.array(methods[method][0]["images"])
+        images = decode(methods[method][0]["images"])
         for k in range(min(images.shape[1], N_DRAWS)):
             lines.append((method, name if k == 0 else "", images[:, k]))
     figure, axes = plt.subplots(len(lines), 10, figsize=(7.4, 0.72 * len(lines)))

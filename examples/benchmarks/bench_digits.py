@@ -112,7 +112,7 @@ def exact(X: np.ndarray, labels: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray,
 
 
 def show(X_test: np.ndarray, source: Digits, transport) -> dict:
-    """Return the first test digit of each class, what it was and what became of it."""
+    """Return what becomes of the first test digit of each class, in hundredths, as bytes."""
     rows = [int(np.flatnonzero(source.y_test == digit)[0]) for digit in range(10)]
     images = X_test[rows, None]
     if isinstance(transport, NeuralOT):
@@ -120,7 +120,8 @@ def show(X_test: np.ndarray, source: Digits, transport) -> dict:
         images = images if transport.cost_.splits_mass else images[:, :1]
     elif transport is not None:
         images = transport.transform(X_test[rows])[:, None]
-    return {"images": np.rint(100.0 * images).astype(int).tolist()}
+    hundredths = np.rint(100.0 * images).clip(0, 100).astype(np.uint8)
+    return {"images": [[image.tobytes().hex() for image in draws] for draws in hundredths]}
 
 
 def main() -> None:

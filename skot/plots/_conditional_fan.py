@@ -220,19 +220,6 @@ class ConditionalFanDisplay:
         display._check_features()
         return display.plot(ax, fans=fans)
 
-    def _check_features(self) -> None:
-        points, shape = self.X, self.images.shape
-        if len(shape) != 3 or shape[2] != points.shape[1]:
-            raise ValueError(
-                "images must be of shape (n_source, n_samples, n_features), here "
-                f"({len(points)}, n_samples, {points.shape[1]}). Got {shape}."
-            )
-        for name, other in {"means": self.means, "Y": self.Y}.items():
-            if other is not None and other.shape[1] != points.shape[1]:
-                raise ValueError(
-                    f"{name} has {other.shape[1]} features, and X has {points.shape[1]}."
-                )
-
     def plot(self, ax: Any = None, *, fans: int | ArrayLike = 5) -> Self:
         """Draw the fans, or the scatter of data with one feature.
 
@@ -265,6 +252,19 @@ class ConditionalFanDisplay:
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
+
+    def _check_features(self) -> None:
+        points, shape = self.X, self.images.shape
+        if len(shape) != 3 or shape[2] != points.shape[1]:
+            raise ValueError(
+                "images must be of shape (n_source, n_samples, n_features), here "
+                f"({len(points)}, n_samples, {points.shape[1]}). Got {shape}."
+            )
+        for name, other in {"means": self.means, "Y": self.Y}.items():
+            if other is not None and other.shape[1] != points.shape[1]:
+                raise ValueError(
+                    f"{name} has {other.shape[1]} features, and X has {points.shape[1]}."
+                )
 
     def _plot_fans(self, ax: Any, fans: int | ArrayLike) -> None:
         from matplotlib.collections import LineCollection
@@ -366,11 +366,12 @@ def _spread_rows(points: np.ndarray, n_rows: int) -> np.ndarray:
     distance = np.linalg.norm(points - np.median(points, axis=0), axis=1)
     n_central = min(len(points), max(n_rows, int(_CENTRAL_SHARE * len(points))))
     central = np.argsort(distance, kind="stable")[:n_central]
-    chosen, nearest = [], np.full(n_central, np.inf)
+    chosen: list[int] = []
+    nearest = np.full(n_central, np.inf)
     for _ in range(min(n_rows, n_central)):
         # The first is the outermost, so that the next ones surround the middle.
         k = int(nearest.argmax()) if chosen else n_central - 1
-        chosen.append(central[k])
+        chosen.append(int(central[k]))
         nearest = np.minimum(nearest, np.linalg.norm(points[central] - points[central[k]], axis=1))
         nearest[k] = -1.0
     return np.array(chosen, dtype=int)
