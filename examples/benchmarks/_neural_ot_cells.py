@@ -70,7 +70,7 @@ def weak_cell(gamma: float, n_features: int, seed: int) -> dict:
         transport_map=ConditionalMLP((64, 64)),
         potential=MLPPotential((64, 64)),
         n_map_steps=4,
-        max_iter=1200,
+        max_iter=2000,
         random_state=seed,
     )
     seconds = timed_fit(transport, X, Y)
@@ -99,6 +99,7 @@ def discrete_cell(kind: str, problem: str, gamma: float, seed: int) -> dict:
         cost,
         transport_map=ConditionalMLP((64, 64, 64)),
         potential=MLPPotential((64, 64, 64)),
+        optimizer=Adam(lr=2e-3, betas=(0.5, 0.9), schedule=CosineSchedule()),
         n_map_steps=4,
         max_iter=1500,
         random_state=seed,

@@ -26,7 +26,7 @@ class WeakQuadratic(WeakCost):
     Parameters
     ----------
     gamma : float, default=1.0
-        Weight of the variance, at least 0. At 1 and above a plan is determined only in its
+        Weight of the variance, at least 0. Where mass is split, the plan is determined only in its
         conditional means, and training may wander among plans that share them; see
         :class:`WeakKernel` for costs without such solutions. Above 1 the cost decreases without
         bound in the spread, and the potential needs a quadratic term to hold it.

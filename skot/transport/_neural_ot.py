@@ -33,7 +33,7 @@ _N_VALUE_SAMPLES = 16
 #: many maps go through in the first iterations.
 _COLLAPSED, _SETTLED = 1e-3, 100
 #: A duality gap above this many units of the cost means that the potential ran away.
-_RAN_AWAY = 10.0
+_RAN_AWAY = 3.0
 
 
 def _learns_inverse(transport: "NeuralOT") -> bool:
@@ -430,18 +430,28 @@ class NeuralOT(BaseNeuralTransport):
         self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
         return frame
 
+    def _directions(self, frame: Frame) -> dict[str, tuple[WeakCost, Frame]]:
+        """Cost and coordinates of each direction, by the prefix of the names of its networks."""
+        directions = {"": (self.cost_, frame)}
+        if self.fit_inverse_transform:
+            directions["inverse_"] = (self.cost_.reversed(), frame.swapped())
+        return directions
+
     def _units_in(self, frame: Frame, source: Tensor, target: Tensor) -> tuple[float, ...]:
-        back = [(self.cost_.reversed(), frame.swapped(), target, source)]
-        directions = [(self.cost_, frame, source, target)]
-        directions += back if self.fit_inverse_transform else []
-        return tuple(FramedCost.of(*direction).unit for direction in directions)
+        samples = ((source, target), (target, source))
+        directions = self._directions(frame).values()
+        return tuple(
+            FramedCost.of(*direction, *pair).unit
+            for direction, pair in zip(directions, samples, strict=False)
+        )
 
     def _framed_costs(self, frame: Frame) -> dict[str, FramedCost]:
-        """The cost of each direction, by the prefix of the names of its networks."""
-        directions = [("", self.cost_, frame), ("inverse_", self.cost_.reversed(), frame.swapped())]
+        """The cost of each direction in its unit."""
+        directions = self._directions(frame).items()
         return {
-            prefix: FramedCost(cost, own_frame, unit)
-            for (prefix, cost, own_frame), unit in zip(directions, self._units, strict=False)
+            prefix: FramedCost(*direction, unit)
+            # The parameter may have been set after the fit: its directions count.
+            for (prefix, direction), unit in zip(directions, self._units, strict=False)
         }
 
     def _build_modules(self, frame: Frame, generator: Generator) -> dict[str, nn.Module]:
@@ -461,7 +471,7 @@ class NeuralOT(BaseNeuralTransport):
 
     def _updates_per_iteration(self) -> dict[str, int]:
         updates = {"transport_map": self.n_map_steps, "potential": 1}
-        prefixes = ("", "inverse_") if self.fit_inverse_transform else ("",)
+        prefixes = ("", "inverse_")[: 1 + self.fit_inverse_transform]
         return {f"{prefix}{name}": n for prefix in prefixes for name, n in updates.items()}
 
     def _training(self) -> MaximinTraining:

@@ -124,6 +124,17 @@ def test_noise_changes_the_image():
         torch.testing.assert_close(alone[:, 0], image[:, j], rtol=1e-4, atol=1e-5)
 
 
+def test_noise_of_a_smaller_side_is_repeated():
+    unet = UNet((4, 6), channels=(8, 16), noise_channels=2, noise_size=1)
+    module, x = built(unet, n_features=24), points(n_features=24)
+    assert module.n_noise_features == 2
+    full = built(unet.set_params(noise_size=None), n_features=24)
+    assert full.n_noise_features == 2 * 24
+    z = torch.randn(len(x), 3, 2, generator=torch.Generator().manual_seed(1))
+    everywhere = z.repeat_interleave(24, dim=2)
+    torch.testing.assert_close(module(x, z), full(x, everywhere))
+
+
 def test_noise_is_given_where_it_is_taken_and_nowhere_else():
     noisy, plain = (built(ARCHITECTURES[name]) for name in ("unet, noise", "unet"))
     assert plain.n_noise_features == 0

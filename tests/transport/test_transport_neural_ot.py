@@ -1390,3 +1390,27 @@ def test_domain_adaptation():
     adaptation.fit(stacked, y, sample_domain=sample_domain)
     assert adaptation.score(stacked, y, sample_domain=sample_domain) > 0.9
     assert LogisticRegression().fit(rows, labels).score(moved, labels) < 0.7
+
+
+# --- devices ---------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("images", [False, True])
+def test_cuda(images):
+    rng = np.random.RandomState(0)
+    X, Y = rng.normal(size=(64, 16)), 2.0 * rng.normal(size=(64, 16))
+    networks = {}
+    if images:
+        networks = {
+            "transport_map": UNet((4, 4), channels=(4, 8), noise_channels=1),
+            "potential": ResNetPotential((4, 4), channels=(4, 8)),
+        }
+    transport = weak(**networks, device="cuda", fit_inverse_transform=True).fit(X, Y)
+    moved = transport.transform(X)
+    assert isinstance(moved, np.ndarray)
+    loaded = pickle.loads(pickle.dumps(transport))
+    assert loaded.potential_.frame.source_mean.device.type == "cpu"
+    assert_allclose(loaded.transform(X), moved, rtol=1e-5, atol=1e-5)
+    assert_allclose(loaded.inverse_transform(Y), transport.inverse_transform(Y), atol=1e-5)
+    assert_allclose(loaded.conditional_variance(X), transport.conditional_variance(X), atol=1e-5)
