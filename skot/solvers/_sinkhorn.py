@@ -1,7 +1,7 @@
 """Entropic optimal transport on tensors: one entry point, one frozen result.
 
 The flow of one call: read the problem, put it in well-scaled coordinates
-(:meth:`skot.costs.Cost.standardize`), solve (:mod:`skot.solvers._solve`), translate back.
+(:meth:`skot.costs.Cost.standardize`), solve (:mod:`skot.solvers._batches`), translate back.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,12 @@ import torch
 from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, check_cost
+from skot.solvers._batches import solve_batch, solve_grid, solve_supported
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._problem import Problem, read_problem
-from skot.solvers._solve import (
-    Settings,
-    check_integer,
-    solve_batch,
-    solve_grid,
-    solve_supported,
-)
+from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils.tensors import to_tensor
 

@@ -4,7 +4,7 @@ Every choice here is about speed. What is solved, and when it counts as solved, 
 of :mod:`skot.solvers._iteration`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
@@ -14,9 +14,6 @@ import torch
 from sklearn import get_config
 from torch import Tensor
 
-from skot.numerics.tiles import row_tiles
-from skot.solvers._costs import column_logsumexp, row_logsumexp
-from skot.solvers._grid_kernel import GridKernel
 from skot.solvers._iteration import (
     ANNEALING_TOL,
     Iterate,
@@ -41,13 +38,6 @@ _STALL_PASSES, _STALL_SHARE = 150, 0.8
 #: From this tolerance on there are too few passes left to pay for choosing entries, and below
 #: this size passes cost too little.
 _SPARSE_TOL, _SPARSE_SIZE = 1e-4, 2**18
-#: Largest cost, in units of epsilon, for which one kernel serves problems with different
-#: potentials.
-_BATCH_RANGE = 250.0
-#: Weights of the grid problems that are solved together.
-_BATCH_ENTRIES = 2**16
-#: Logarithm of no mass at all: finite, so that differences with it stay numbers.
-_NOTHING = -1e300
 #: Passes after which a problem of at most this many entries is handed to Newton's method.
 _NEWTON_PASSES, _NEWTON_SIZE = 60, 2**18
 #: Share of entries up to which sparse products are faster than dense ones.
@@ -376,127 +366,6 @@ class PairwiseSolve:
                 return reached
             # The entries that were left out matter after all.
             threshold *= 0.1
-
-
-def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
-    """Solve problems on one regular grid, a few at a time so that they stay in cache.
-
-    Parameters
-    ----------
-    cost : GridCost
-        The grid.
-    a, b : Tensor of shape (n_problems, n)
-        Weights in float64; zeros are allowed.
-    g : Tensor of shape (n_problems, n) or None
-        Initial target potentials; given them, the iteration starts at the final epsilon.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    iterate : Iterate
-        At the final epsilon.
-    """
-
-    def solve(problems: slice, own: Progress) -> Iterate:
-        kernel, b_own = GridKernel(cost, a[problems], b[problems]), b[problems]
-        if g is None:
-            zeros = torch.zeros_like(b_own)
-            start = anneal(kernel, b_own, kernel.scale(), lambda _: zeros, settings, own)
-        else:
-            start = g[problems]
-        h = start / settings.epsilon
-        epsilon, tol = settings.epsilon, settings.tol
-        return iterate(kernel, h, b_own, epsilon, tol, own, memory=settings.memory)
-
-    n_problems, n = b.shape
-    return _in_turn(row_tiles(n_problems, n, _BATCH_ENTRIES), solve, progress)
-
-
-def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
-    """Solve problems that share their costs: together where scalings allow it, else in turn.
-
-    Parameters
-    ----------
-    costs : PointCosts or MatrixCosts
-        The costs, well scaled.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights in float64.
-    g : Tensor of shape (n_problems, m) or None
-        Initial target potentials.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    iterate : Iterate
-        At the final epsilon.
-    """
-    is_narrow = costs.magnitude() / settings.epsilon <= _BATCH_RANGE
-    # Only the kernel stored in float64 takes several problems at once.
-    if is_narrow and settings.storage != "stream" and settings.dtype != torch.float32:
-        return PairwiseSolve(costs, a, b, settings, progress).run(g)
-
-    def solve(problem: slice, own: Progress) -> Iterate:
-        start = None if g is None else g[problem]
-        return solve_supported(costs, a[problem], b[problem], start, settings, own)
-
-    return _in_turn(row_tiles(len(b), 1, 1), solve, progress)
-
-
-def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
-    """Solve parts of a batch one after the other."""
-    solved = []
-    for part in parts:
-        own = replace(progress, errors=[])
-        solved.append(solve(part, own))
-        progress.merge(own)
-    fields = zip(*((s.h, s.row_log, s.error) for s in solved), strict=True)
-    return Iterate(*(torch.cat(field) for field in fields))
-
-
-def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
-    """Solve one problem on the points that carry mass, and extend its potentials to the others.
-
-    Parameters
-    ----------
-    costs : PointCosts or MatrixCosts
-        The costs, well scaled.
-    a, b : Tensor of shape (1, n), (1, m)
-        Weights in float64.
-    g : Tensor of shape (1, m) or None
-        Initial target potential.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    iterate : Iterate
-        At the final epsilon.
-    """
-    rows, columns = a[0] > 0, b[0] > 0
-    if bool(rows.all()) and bool(columns.all()):
-        return PairwiseSolve(costs, a, b, settings, progress).run(g)
-    support = costs.select(rows, columns)
-    start = None if g is None else g[:, columns]
-    solve = PairwiseSolve(support, a[:, rows], b[:, columns], settings, progress)
-    reached = solve.run(start)
-    # A weight of zero has the logarithm of nothing, but its potential is an ordinary softmin.
-    epsilon = settings.epsilon
-    log_b = torch.where(columns, b[0], 1.0).log()
-    h = torch.where(columns, log_b, _NOTHING)
-    h[columns] += reached.h[0]
-    row_log = row_logsumexp(costs, h, epsilon)
-    row_bias = torch.where(rows, torch.where(rows, a[0], 1.0).log() - row_log, _NOTHING)
-    h = -column_logsumexp(costs, row_bias, epsilon)
-    h[columns] = reached.h[0]
-    return Iterate(h[None], row_log[None], reached.error)
 
 
 def _leave_when(*, settled: bool, stalled: bool, slow: bool) -> Callable[[list[float]], bool]:

@@ -8,6 +8,7 @@ from _problems import random_pair, up_to_a_constant
 
 from skot.costs import GridCost, PNorm, PrecomputedCost, SquaredEuclidean
 from skot.solvers import ZerosInitializer, sinkhorn
+from skot.solvers import _batches
 from skot.solvers import _solve as solve_module
 
 
@@ -106,7 +107,7 @@ def test_grid_batch_equals_a_loop_with_weights_of_zero(epsilon):
 
 
 def test_many_problems_on_a_grid_are_cut_into_parts(monkeypatch):
-    monkeypatch.setattr(solve_module, "_BATCH_ENTRIES", 60)
+    monkeypatch.setattr(_batches, "_BATCH_ENTRIES", 60)
     cost = GridCost((5, 6))
     a, b = random_weights(5, 30), random_weights(5, 30, seed=1)
     cut = sinkhorn(a=a, b=b, cost=cost, epsilon=0.1, tol=1e-9)

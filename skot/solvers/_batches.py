@@ -1,0 +1,142 @@
+"""From calls to solves: batches in one go or in turn, grids, and points without mass."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from skot.numerics.tiles import row_tiles
+from skot.solvers._costs import column_logsumexp, row_logsumexp
+from skot.solvers._grid_kernel import GridKernel
+from skot.solvers._iteration import Iterate, Progress, iterate
+from skot.solvers._solve import PairwiseSolve, Settings, anneal
+
+#: Largest cost, in units of epsilon, for which one kernel serves problems with different
+#: potentials.
+_BATCH_RANGE = 250.0
+#: Weights of the grid problems that are solved together.
+_BATCH_ENTRIES = 2**16
+#: Logarithm of no mass at all: finite, so that differences with it stay numbers.
+_NOTHING = -1e300
+
+
+def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
+    """Solve problems on one regular grid, a few at a time so that they stay in cache.
+
+    Parameters
+    ----------
+    cost : GridCost
+        The grid.
+    a, b : Tensor of shape (n_problems, n)
+        Weights in float64; zeros are allowed.
+    g : Tensor of shape (n_problems, n) or None
+        Initial target potentials; given them, the iteration starts at the final epsilon.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+
+    Returns
+    -------
+    iterate : Iterate
+        At the final epsilon.
+    """
+
+    def solve(problems: slice, own: Progress) -> Iterate:
+        kernel, b_own = GridKernel(cost, a[problems], b[problems]), b[problems]
+        if g is None:
+            zeros = torch.zeros_like(b_own)
+            start = anneal(kernel, b_own, kernel.scale(), lambda _: zeros, settings, own)
+        else:
+            start = g[problems]
+        h = start / settings.epsilon
+        epsilon, tol = settings.epsilon, settings.tol
+        return iterate(kernel, h, b_own, epsilon, tol, own, memory=settings.memory)
+
+    n_problems, n = b.shape
+    return _in_turn(row_tiles(n_problems, n, _BATCH_ENTRIES), solve, progress)
+
+
+def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
+    """Solve problems that share their costs: together where scalings allow it, else in turn.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The costs, well scaled.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights in float64.
+    g : Tensor of shape (n_problems, m) or None
+        Initial target potentials.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+
+    Returns
+    -------
+    iterate : Iterate
+        At the final epsilon.
+    """
+    is_narrow = costs.magnitude() / settings.epsilon <= _BATCH_RANGE
+    # Only the kernel stored in float64 takes several problems at once.
+    if is_narrow and settings.storage != "stream" and settings.dtype != torch.float32:
+        return PairwiseSolve(costs, a, b, settings, progress).run(g)
+
+    def solve(problem: slice, own: Progress) -> Iterate:
+        start = None if g is None else g[problem]
+        return solve_supported(costs, a[problem], b[problem], start, settings, own)
+
+    return _in_turn(row_tiles(len(b), 1, 1), solve, progress)
+
+
+def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
+    """Solve parts of a batch one after the other."""
+    solved = []
+    for part in parts:
+        own = replace(progress, errors=[])
+        solved.append(solve(part, own))
+        progress.merge(own)
+    fields = zip(*((s.h, s.row_log, s.error) for s in solved), strict=True)
+    return Iterate(*(torch.cat(field) for field in fields))
+
+
+def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
+    """Solve one problem on the points that carry mass, and extend its potentials to the others.
+
+    Parameters
+    ----------
+    costs : PointCosts or MatrixCosts
+        The costs, well scaled.
+    a, b : Tensor of shape (1, n), (1, m)
+        Weights in float64.
+    g : Tensor of shape (1, m) or None
+        Initial target potential.
+    settings : Settings
+        How to solve.
+    progress : Progress
+        Counts passes.
+
+    Returns
+    -------
+    iterate : Iterate
+        At the final epsilon.
+    """
+    rows, columns = a[0] > 0, b[0] > 0
+    if bool(rows.all()) and bool(columns.all()):
+        return PairwiseSolve(costs, a, b, settings, progress).run(g)
+    support = costs.select(rows, columns)
+    start = None if g is None else g[:, columns]
+    solve = PairwiseSolve(support, a[:, rows], b[:, columns], settings, progress)
+    reached = solve.run(start)
+    # A weight of zero has the logarithm of nothing, but its potential is an ordinary softmin.
+    epsilon = settings.epsilon
+    log_b = torch.where(columns, b[0], 1.0).log()
+    h = torch.where(columns, log_b, _NOTHING)
+    h[columns] += reached.h[0]
+    row_log = row_logsumexp(costs, h, epsilon)
+    row_bias = torch.where(rows, torch.where(rows, a[0], 1.0).log() - row_log, _NOTHING)
+    h = -column_logsumexp(costs, row_bias, epsilon)
+    h[columns] = reached.h[0]
+    return Iterate(h[None], row_log[None], reached.error)
