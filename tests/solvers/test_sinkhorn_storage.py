@@ -7,8 +7,7 @@ import torch
 from _problems import random_pair, up_to_a_constant
 
 from skot.costs import GridCost, PNorm, PrecomputedCost, SquaredEuclidean
-from skot.solvers import ZerosInitializer, sinkhorn
-from skot.solvers import _batches
+from skot.solvers import ZerosInitializer, _batches, sinkhorn
 from skot.solvers import _solve as solve_module
 
 
