@@ -106,8 +106,8 @@ def discrete_part(cells: list[dict]) -> str:
 is solved to a relative gap of 1e-3 (for the quadratic cost it is the problem of POT's
 `weak_optimal_transport`, whose value is twice ours). *Means*: mean squared distance of the
 conditional means to the discrete ones, in per cent of that of the points to them. *Spread*: mean
-conditional variance. Networks of three hidden layers of 64, 1500 iterations with `n_map_steps=4`
-and a learning rate of 2e-3.
+conditional variance. Networks of three hidden layers of 64, 700 iterations with a learning rate of
+2e-3.
 
 """ + table(header, rows)
 
