@@ -43,9 +43,9 @@ with its defaults.
 """ + table(header, rows)
 
 
-def is_met(cell: dict) -> bool:
+def is_met(cell: dict, expected: str = "expected") -> bool:
     """Whether slope, variance and cost are as near to the closed form as they should be."""
-    slope, variance, cost = cell["expected"]
+    slope, variance, cost = cell[expected]
     met = abs(cell["slope"] - slope) <= _SLOPE * slope
     met &= abs(cell["cost"] - cost) <= max(_COST * abs(cost), _LEAST)
     if cell["gamma"] == 1.0:  # plans are determined only in their means
@@ -66,14 +66,18 @@ def weak_part(cells: list[dict]) -> str:
             numbers = [cell[name] for cell in found]
             row.append(f"{value:.3f}")
             row.append(f"{min(numbers):.3f} to {max(numbers):.3f}")
-        row.append(f"{sum(map(is_met, found))} of {len(found)}")
+        for name in ("expected", "expected_of_samples"):
+            row.append(f"{sum(is_met(cell, name) for cell in found)} of {len(found)}")
         rows.append([*row, f"{np.mean([cell['seconds'] for cell in found]):.0f}"])
-    header = ["gamma", "D", "slope", "learned", "variance", "learned", "cost", "learned", "met"]
+    header = ["gamma", "D", "slope", "learned", "variance", "learned", "cost", "learned"]
+    header += ["met", "of the samples"]
     return """### Weak quadratic cost between Gaussians
 
 N(0, I) to N(0, 4 I), per coordinate: slope of the conditional mean, conditional variance and
 cost, each beside the range over the seeds. *Met*: slope and cost within 5 % (or 0.02), variance
-within 10 % (or 0.02; at gamma = 1 the plan is not unique, and the variance is not asked for).
+within 10 % (or 0.02; at gamma = 1 the plan is not unique, and the variance is not asked for). *Of
+the samples*: the same beside the closed form for the standard deviations of the 20000 training rows
+a side, which differ from 1 and 2 by up to 1.5 %.
 Networks of two hidden layers of 64, 2000 iterations with `n_map_steps=4`.
 
 """ + table([*header, "seconds"], rows)
