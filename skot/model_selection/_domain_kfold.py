@@ -48,10 +48,9 @@ class DomainKFold(BaseCrossValidator):
     >>> import numpy as np
     >>> from skot.model_selection import DomainKFold
     >>> X, sample_domain = np.zeros((6, 1)), [1, 1, 1, 1, -1, -1]
-    >>> for train, test in DomainKFold(n_splits=2).split(X, sample_domain=sample_domain):
-    ...     print(train, test)
-    [2 3 5] [0 1 4]
-    [0 1 4] [2 3 5]
+    >>> folds = DomainKFold(n_splits=2).split(X, sample_domain=sample_domain)
+    >>> [(train.tolist(), test.tolist()) for train, test in folds]
+    [([2, 3, 5], [0, 1, 4]), ([0, 1, 4], [2, 3, 5])]
     """
 
     __metadata_request__split = {"sample_domain": True}

@@ -2,12 +2,14 @@
 
 from skot.potentials._brenier import BrenierPotential, LinearFrame
 from skot.potentials._entropic import EntropicPotentials
+from skot.potentials._frame import Frame
 from skot.potentials._kantorovich import KantorovichPotential
 from skot.potentials._translation_frame import TranslationFrame
 
 __all__ = [
     "BrenierPotential",
     "EntropicPotentials",
+    "Frame",
     "KantorovichPotential",
     "LinearFrame",
     "TranslationFrame",

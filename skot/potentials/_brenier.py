@@ -1,7 +1,7 @@
 """Brenier's potential: its gradient is the map."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from skot.numerics.linalg import (
 )
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.numerics.value_and_gradient import value_and_gradient
+from skot.potentials._frame import Frame
 
 #: What is added to the covariances of a frame: a share of the own mean variance or, where there is
 #: none, of the other one. Any frame is exact; a better conditioned one trains faster.
@@ -21,7 +22,7 @@ _SHRINKAGE, _LEAST_SHARE = 1e-3, 1e-6
 
 
 @dataclass(frozen=True)
-class LinearFrame:
+class LinearFrame(Frame):
     r"""The coordinates in which networks see the data.
 
     With a symmetric matrix P and :math:`Q = P^{-1} / k`, source rows become
@@ -82,25 +83,8 @@ class LinearFrame:
         c, d = covariances
         return cls(source_mean, target_mean, p, q, p @ c @ p, q @ d @ q, scale)
 
-    def cpu(self) -> "LinearFrame":
-        """Return the same frame on the CPU.
-
-        Returns
-        -------
-        frame : LinearFrame
-            A copy.
-        """
-        tensors = {key: value.cpu() for key, value in vars(self).items() if key != "scale"}
-        return replace(self, **tensors)
-
     def swapped(self) -> "LinearFrame":
-        """Return the frame of the transport from the target to the source.
-
-        Returns
-        -------
-        frame : LinearFrame
-            The same coordinates.
-        """
+        """Return the frame of the way back; see :meth:`Frame.swapped`."""
         return type(self)(
             self.target_mean,
             self.source_mean,
@@ -111,95 +95,17 @@ class LinearFrame:
             self.scale,
         )
 
-    def to(self, dtype: torch.dtype) -> "LinearFrame":
-        """Return the same frame in another precision.
-
-        Parameters
-        ----------
-        dtype : torch.dtype
-            Of the tensors.
-
-        Returns
-        -------
-        frame : LinearFrame
-            A copy.
-        """
-        tensors = {key: value.to(dtype) for key, value in vars(self).items() if key != "scale"}
-        return replace(self, **tensors)
-
     def source_rows(self, x: Tensor) -> Tensor:
-        """Bring source rows into the frame.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
+        """Bring source rows into the frame; see :meth:`Frame.source_rows`."""
         return (x.to(self.source_mean) - self.source_mean) @ self.source_matrix
 
-    def target_rows(self, y: Tensor) -> Tensor:
-        """Bring target rows into the frame.
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
-        return (y.to(self.target_mean) - self.target_mean) @ self.target_matrix
-
     def source_rows_back(self, x: Tensor) -> Tensor:
-        """Bring points of the source out of the frame; the inverse of P is k Q.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
+        """Bring points of the source out of it; see :meth:`Frame.source_rows_back`."""
+        # The inverse of P is k Q.
         return self.scale * (x @ self.target_matrix) + self.source_mean
 
-    def target_rows_back(self, y: Tensor) -> Tensor:
-        """Bring points of the target out of the frame; the inverse of Q is k P.
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
-        return self.scale * (y @ self.source_matrix) + self.target_mean
-
     def target_gradient_back(self, gradient: Tensor) -> Tensor:
-        """Bring gradients in target rows out of the frame.
-
-        Parameters
-        ----------
-        gradient : Tensor of shape (n_rows, n_features)
-            Gradients of a function of target rows in the frame.
-
-        Returns
-        -------
-        gradient : Tensor of shape (n_rows, n_features)
-            Of the function of target rows that it is with the frame.
-        """
+        """Bring gradients out of the frame; see :meth:`Frame.target_gradient_back`."""
         return gradient @ self.target_matrix
 
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from skot.numerics.value_and_gradient import value_and_gradient
-from skot.potentials._brenier import LinearFrame
-from skot.potentials._translation_frame import TranslationFrame
+from skot.potentials._frame import Frame
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class KantorovichPotential:
     ----------
     module : torch.nn.Module
         The learned :math:`\psi`, from (n, n_features) to (n,).
-    frame : LinearFrame or TranslationFrame
+    frame : Frame
         The coordinates in which it was learned.
     coefficient : float
         The coefficient c, given to the potential before training.
@@ -53,7 +52,7 @@ class KantorovichPotential:
     """
 
     module: Callable[[Tensor], Tensor]
-    frame: LinearFrame | TranslationFrame
+    frame: Frame
     coefficient: float
     unit: float
     shifted: bool

@@ -1,15 +1,15 @@
 """Coordinates without a matrix, for rows that are images."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from skot.numerics.linalg import weighted_mean
+from skot.potentials._frame import Frame
 
 
 @dataclass(frozen=True)
-class TranslationFrame:
+class TranslationFrame(Frame):
     r"""Each sample centred, both scaled by one number.
 
     Source rows become :math:`(x - m_x) / \sqrt{k}` and target rows :math:`(y - m_y) / \sqrt{k}`:
@@ -59,116 +59,18 @@ class TranslationFrame:
         # A point on either side has no spread, and any unit will do.
         return cls(means[0], means[1], 0.5 * sum(variances) or 1.0)
 
-    def cpu(self) -> "TranslationFrame":
-        """Return the same frame on the CPU.
-
-        Returns
-        -------
-        frame : TranslationFrame
-            A copy.
-        """
-        return replace(self, source_mean=self.source_mean.cpu(), target_mean=self.target_mean.cpu())
-
-    def to(self, dtype: torch.dtype) -> "TranslationFrame":
-        """Return the same frame in another precision.
-
-        Parameters
-        ----------
-        dtype : torch.dtype
-            Of the means.
-
-        Returns
-        -------
-        frame : TranslationFrame
-            A copy.
-        """
-        return replace(
-            self,
-            source_mean=self.source_mean.to(dtype),
-            target_mean=self.target_mean.to(dtype),
-        )
-
     def swapped(self) -> "TranslationFrame":
-        """Return the frame of the transport from the target to the source.
-
-        Returns
-        -------
-        frame : TranslationFrame
-            The same coordinates.
-        """
-        return replace(self, source_mean=self.target_mean, target_mean=self.source_mean)
+        """Return the frame of the way back; see :meth:`Frame.swapped`."""
+        return self.with_means(self.target_mean, self.source_mean)
 
     def source_rows(self, x: Tensor) -> Tensor:
-        """Bring source rows into the frame.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
+        """Bring source rows into the frame; see :meth:`Frame.source_rows`."""
         return (x.to(self.source_mean) - self.source_mean) / self.scale**0.5
 
-    def target_rows(self, y: Tensor) -> Tensor:
-        """Bring target rows into the frame.
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
-        return self.swapped().source_rows(y)
-
     def source_rows_back(self, x: Tensor) -> Tensor:
-        """Bring points of the source out of the frame.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
+        """Bring points of the source out of it; see :meth:`Frame.source_rows_back`."""
         return self.scale**0.5 * x + self.source_mean
 
-    def target_rows_back(self, y: Tensor) -> Tensor:
-        """Bring points of the target out of the frame.
-
-        Parameters
-        ----------
-        y : Tensor of shape (n_rows, n_features)
-            Points.
-
-        Returns
-        -------
-        rows : Tensor of shape (n_rows, n_features)
-            The same points in the other coordinates.
-        """
-        return self.swapped().source_rows_back(y)
-
     def target_gradient_back(self, gradient: Tensor) -> Tensor:
-        """Bring gradients in target rows out of the frame.
-
-        Parameters
-        ----------
-        gradient : Tensor of shape (n_rows, n_features)
-            Gradients of a function of target rows in the frame.
-
-        Returns
-        -------
-        gradient : Tensor of shape (n_rows, n_features)
-            Of the function of target rows that it is with the frame.
-        """
+        """Bring gradients out of the frame; see :meth:`Frame.target_gradient_back`."""
         return gradient / self.scale**0.5

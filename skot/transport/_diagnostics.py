@@ -15,6 +15,11 @@ from skot.transport._two_sample_training import some_rows
 
 #: Rows a side of the divergences, and their regularisation as a share of the mean squared distance.
 _DIVERGENCE_ROWS, _DIVERGENCE_SHARE = 2000, 0.05
+#: A conditional variance below this share of the target's means that noise is not used, which
+#: many maps go through in the first iterations.
+_COLLAPSED, _SETTLED = 1e-3, 100
+#: A duality gap above this many units of the cost means that the potential ran away.
+_RAN_AWAY = 3.0
 
 
 class PlanValues(NamedTuple):
@@ -55,6 +60,26 @@ def _mean_learned(potential: KantorovichPotential, rows: Tensor) -> float:
     return sum(
         float(potential.learned(rows[tile]).sum()) for tile in row_tiles(len(rows), width)
     ) / len(rows)
+
+
+def doubts_about(
+    values: PlanValues, unit: float, n_iter: int, *, splits_mass: bool, advice: str
+) -> list[str]:
+    """What speaks against a plan; `unit` is that of the cost, over all features."""
+    doubts = []
+    if not abs(values.learned_gap) <= _RAN_AWAY * unit:
+        doubts.append(
+            f"the duality gap is {values.duality_gap:.3g}, far above the unit of the cost, "
+            f"{unit:.3g}: the potential ran away from the map. {advice}"
+        )
+    collapsed = values.conditional_variance < _COLLAPSED * values.target_variance
+    if splits_mass and collapsed and n_iter >= _SETTLED:
+        doubts.append(
+            "the map does not use its noise: the conditional variance is zero. Either no mass "
+            "is to be split at this gamma, or training collapsed; increase gamma of the cost, "
+            "or let it grow by its warmup."
+        )
+    return doubts
 
 
 @dataclass(frozen=True)

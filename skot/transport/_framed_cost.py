@@ -1,12 +1,12 @@
 """A weak cost in the coordinates of the networks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from skot.losses import WeakCost
-from skot.transport._modules import Frame
+from skot.potentials import Frame
 from skot.transport._two_sample_training import some_rows
 
 #: Pairs of rows from which the unit of a cost is estimated.
@@ -21,7 +21,7 @@ class FramedCost:
     ----------
     cost : WeakCost
         The cost.
-    frame : LinearFrame or TranslationFrame
+    frame : Frame
         The coordinates.
     unit : float
         What the cost is divided by, so that it is of the size of half a squared distance in the
@@ -66,8 +66,28 @@ class FramedCost:
             # Far from the origin there are no digits left for a distance.
             nowhere = torch.zeros_like(frame.target_mean)
             shift = frame.source_mean - frame.target_mean
-            frame = replace(frame, source_mean=shift, target_mean=nowhere)
+            frame = frame.with_means(shift, nowhere)
         # In the precision of the frame: in the units of the data float32 may overflow.
         x = frame.source_rows_back(x.to(frame.source_mean))
         y = frame.target_rows_back(y.to(frame.target_mean))
         return (self.cost.evaluate(x, y) / self.unit).to(dtype)
+
+
+def directions_of(cost: WeakCost, frame: Frame, *, both: bool) -> dict[str, tuple[WeakCost, Frame]]:
+    """Cost and coordinates of the way there, and back if wanted, by the names' prefix."""
+    directions = {"": (cost, frame)}
+    if both:
+        directions["inverse_"] = (cost.reversed(), frame.swapped())
+    return directions
+
+
+def framed_costs(
+    cost: WeakCost, frame: Frame, units: tuple[float, ...], *, both: bool
+) -> dict[str, FramedCost]:
+    """The cost of each direction in its unit, by the prefix of the names of its networks."""
+    directions = directions_of(cost, frame, both=both).items()
+    return {
+        prefix: FramedCost(*direction, unit)
+        # A parameter may have been set after the fit: its directions count.
+        for (prefix, direction), unit in zip(directions, units, strict=False)
+    }

@@ -7,8 +7,9 @@ from torch import Generator, Tensor, nn
 
 from skot.measures import Noise
 from skot.numerics.tiles import row_tiles
+from skot.potentials import Frame
 from skot.transport._maximin_training import draw_images
-from skot.transport._modules import Frame, row_width
+from skot.transport._modules import row_width
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class LearnedPlan:
     ----------
     transport_map : Module
         The network.
-    frame : LinearFrame or TranslationFrame
+    frame : Frame
         The coordinates in which it sees rows.
     noise : Noise
         What it is fed in draws.

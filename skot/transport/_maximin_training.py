@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -19,11 +19,30 @@ from skot.measures import Noise
 from skot.metrics import sinkhorn_divergence
 from skot.training import TrainingState
 from skot.transport._framed_cost import FramedCost
+from skot.transport._modules import build_module, network_coordinates
 from skot.transport._two_sample_training import TwoSampleTraining, some_rows
 
 #: Rows a side of the divergence on held-out rows, and its regularisation as a share of the mean
 #: squared distance.
 _DIVERGENCE_ROWS, _DIVERGENCE_SHARE = 1000, 0.05
+
+
+def build_modules(
+    architectures: dict[str, Any], costs: dict[str, FramedCost], *, generator: Generator
+) -> dict[str, nn.Module]:
+    """Draw map and potential of each direction, on the device of its frame and in float32."""
+    modules = {}
+    for prefix, cost in costs.items():
+        mean = cost.frame.source_mean
+        for name, coordinates in network_coordinates(cost.frame).items():
+            modules[f"{prefix}{name}"] = build_module(
+                architectures[name],
+                len(mean),
+                mean.device,
+                generator=generator,
+                coordinates=coordinates,
+            )
+    return modules
 
 
 def draw_images(

@@ -7,10 +7,7 @@ from torch import Generator, Tensor, nn
 
 from skot.numerics.linalg import symmetric_power
 from skot.numerics.tiles import NETWORK_WIDTH
-from skot.potentials import LinearFrame, TranslationFrame
-
-#: The coordinates in which networks see the rows.
-Frame = LinearFrame | TranslationFrame
+from skot.potentials import Frame, LinearFrame
 
 #: Share of the mean variance below which a direction counts as flat.
 _FLAT = 1e-3
@@ -41,7 +38,7 @@ def build_module(
 
 def network_coordinates(frame: Frame) -> dict[str, tuple[Tensor, Tensor] | None]:
     """What map and potential are told of their rows; nothing where rows are images."""
-    if isinstance(frame, TranslationFrame):
+    if not isinstance(frame, LinearFrame):
         return {"transport_map": None, "potential": None}
     source, target = frame.source_covariance, frame.target_covariance
     original = frame.scale**0.5 * frame.source_matrix

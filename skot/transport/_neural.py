@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from skot.base import check_component
 from skot.measures import REFERENCES
+from skot.potentials import Frame
 from skot.training import (
     Adam,
     Checkpoint,
@@ -26,7 +27,6 @@ from skot.training import (
     TrainingState,
 )
 from skot.transport._base import BaseTransport
-from skot.transport._modules import Frame
 from skot.transport._two_sample_training import TwoSampleTraining, build_updates, some_rows
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context

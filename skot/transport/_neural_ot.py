@@ -14,13 +14,12 @@ from skot.costs import Cost, check_cost
 from skot.losses import EnergyAugmentation, GradientPenalty, StrongCost, WeakCost, WeakQuadratic
 from skot.measures import Noise
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
-from skot.potentials import KantorovichPotential, LinearFrame, TranslationFrame
+from skot.potentials import Frame, KantorovichPotential, LinearFrame, TranslationFrame
 from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult
-from skot.transport._diagnostics import TransportDiagnostics, plan_values
-from skot.transport._framed_cost import FramedCost
+from skot.transport._diagnostics import TransportDiagnostics, doubts_about, plan_values
+from skot.transport._framed_cost import FramedCost, directions_of, framed_costs
 from skot.transport._learned_plan import LearnedPlan
-from skot.transport._maximin_training import MaximinDirection, MaximinTraining
-from skot.transport._modules import Frame, build_module, network_coordinates
+from skot.transport._maximin_training import MaximinDirection, MaximinTraining, build_modules
 from skot.transport._neural import BaseNeuralTransport
 from skot.transport._two_sample_training import VALUE_ROWS, some_rows
 from skot.utils._sklearn import HasMethods, Interval
@@ -29,11 +28,6 @@ from skot.utils.validation import split_domains
 
 #: Images of a row from which values are estimated.
 _N_VALUE_SAMPLES = 16
-#: A conditional variance below this share of the target's means that noise is not used, which
-#: many maps go through in the first iterations.
-_COLLAPSED, _SETTLED = 1e-3, 100
-#: A duality gap above this many units of the cost means that the potential ran away.
-_RAN_AWAY = 3.0
 
 
 def _learns_inverse(transport: "NeuralOT") -> bool:
@@ -196,6 +190,8 @@ class NeuralOT(BaseNeuralTransport):
         "augmentation": EnergyAugmentation,
         "optimizer": Adam,
     }
+    noise_: Noise
+    augmentation_: EnergyAugmentation
     _kind: tuple[str, bool, bool]
     _units: tuple[float, ...]
 
@@ -362,13 +358,9 @@ class NeuralOT(BaseNeuralTransport):
             WeakQuadratic(gamma=0.0) if self.cost is None else self.cost, kind=(Cost, WeakCost)
         )
         self.cost_ = cost if isinstance(cost, WeakCost) else StrongCost(cost)
-        self.noise_ = check_component(self.noise, default=Noise, kind=Noise, name="noise")
-        self.augmentation_ = check_component(
-            self.augmentation,
-            default=EnergyAugmentation,
-            kind=EnergyAugmentation,
-            name="augmentation",
-        )
+        for name, kind in (("noise", Noise), ("augmentation", EnergyAugmentation)):
+            component = check_component(getattr(self, name), default=kind, kind=kind, name=name)
+            setattr(self, f"{name}_", component)
         self._resolve_training_components()
         if self.regularization is not None:
             check_component(
@@ -430,41 +422,20 @@ class NeuralOT(BaseNeuralTransport):
         self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
         return frame
 
-    def _directions(self, frame: Frame) -> dict[str, tuple[WeakCost, Frame]]:
-        """Cost and coordinates of each direction, by the prefix of the names of its networks."""
-        directions = {"": (self.cost_, frame)}
-        if self.fit_inverse_transform:
-            directions["inverse_"] = (self.cost_.reversed(), frame.swapped())
-        return directions
-
     def _units_in(self, frame: Frame, source: Tensor, target: Tensor) -> tuple[float, ...]:
         samples = ((source, target), (target, source))
-        directions = self._directions(frame).values()
+        directions = directions_of(self.cost_, frame, both=self.fit_inverse_transform).values()
         return tuple(
             FramedCost.of(*direction, *pair).unit
             for direction, pair in zip(directions, samples, strict=False)
         )
 
     def _framed_costs(self, frame: Frame) -> dict[str, FramedCost]:
-        """The cost of each direction in its unit."""
-        directions = self._directions(frame).items()
-        return {
-            prefix: FramedCost(*direction, unit)
-            # The parameter may have been set after the fit: its directions count.
-            for (prefix, direction), unit in zip(directions, self._units, strict=False)
-        }
+        return framed_costs(self.cost_, frame, self._units, both=self.fit_inverse_transform)
 
     def _build_modules(self, frame: Frame, generator: Generator) -> dict[str, nn.Module]:
-        modules, device = {}, frame.source_mean.device
-        for prefix, cost in self._framed_costs(frame).items():
-            for name, coordinates in network_coordinates(cost.frame).items():
-                modules[f"{prefix}{name}"] = build_module(
-                    self._architectures[name],
-                    len(frame.source_mean),
-                    device,
-                    generator=generator,
-                    coordinates=coordinates,
-                )
+        costs = self._framed_costs(frame)
+        modules = build_modules(self._architectures, costs, generator=generator)
         width = getattr(modules["transport_map"], "n_noise_features", 0)
         self.noise_bank_ = self.noise_.bank(width, generator) if width else None
         return modules
@@ -510,21 +481,13 @@ class NeuralOT(BaseNeuralTransport):
         return {"potential_": potential}
 
     def _doubts(self) -> list[str]:
-        doubts, values, unit = [], self._values, self._units[0] * self.n_features_in_
-        if not abs(values.learned_gap) <= _RAN_AWAY * unit:
-            doubts.append(
-                f"the duality gap is {values.duality_gap:.3g}, far above the unit of the cost, "
-                f"{unit:.3g}: the potential ran away from the map. {self._divergence_advice}"
-            )
-        spread = values.target_variance
-        collapsed = values.conditional_variance < _COLLAPSED * spread
-        if self.cost_.splits_mass and collapsed and self.n_iter_ >= _SETTLED:
-            doubts.append(
-                "the map does not use its noise: the conditional variance is zero. Either no mass "
-                "is to be split at this gamma, or training collapsed; increase gamma of the cost, "
-                "or let it grow by its warmup."
-            )
-        return doubts
+        return doubts_about(
+            self._values,
+            self._units[0] * self.n_features_in_,
+            self.n_iter_,
+            splits_mass=self.cost_.splits_mass,
+            advice=self._divergence_advice,
+        )
 
     # Inference
 

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from skot.measures import draw_reference
+from skot.potentials import Frame
 from skot.training import (
     Checkpoint,
     MinibatchSampler,
@@ -21,7 +22,6 @@ from skot.training import (
     fingerprint,
     train,
 )
-from skot.transport._modules import Frame
 
 #: Values and held-out losses are computed on at most this many rows a side.
 VALUE_ROWS = 4096
@@ -63,7 +63,7 @@ class TwoSampleTraining(ABC):
     ----------
     state : TrainingState
         Its generator draws everything.
-    frame : LinearFrame or TranslationFrame
+    frame : Frame
         The coordinates in which the networks see the rows.
     batch_size : int
         Rows of each side in a batch.
