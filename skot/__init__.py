@@ -3,11 +3,20 @@
 __version__ = "0.1.0.dev0"
 
 from skot.adaptation import DomainAdaptation
-from skot.transport import GaussianTransport, NeuralOT, SinkhornTransport, W2GNTransport
+from skot.transport import (
+    GaussianTransport,
+    MetaOTRegressor,
+    MetaW2GN,
+    NeuralOT,
+    SinkhornTransport,
+    W2GNTransport,
+)
 
 __all__ = [
     "DomainAdaptation",
     "GaussianTransport",
+    "MetaOTRegressor",
+    "MetaW2GN",
     "NeuralOT",
     "SinkhornTransport",
     "W2GNTransport",

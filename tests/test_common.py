@@ -22,11 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skot import GaussianTransport, NeuralOT, SinkhornTransport, W2GNTransport
+from skot import GaussianTransport, MetaOTRegressor, NeuralOT, SinkhornTransport, W2GNTransport
 from skot.losses import WeakQuadratic
 from skot.metrics import sinkhorn_divergence
 from skot.model_selection import DomainKFold
-from skot.networks import ConditionalMLP, MLPMap, MLPPotential
+from skot.networks import ConditionalMLP, DualMLP, MLPMap, MLPPotential
 from skot.utils import stack_domains
 from skot.utils.estimator_checks import parametrize_with_transport_checks
 
@@ -48,6 +48,11 @@ def small_weak_ot(**params):
     return small_neural_ot(
         cost=WeakQuadratic(gamma=0.9), transport_map=ConditionalMLP((16, 16)), **params
     )
+
+
+def small_meta(**params):
+    """Return a regressor that is fitted as fast."""
+    return MetaOTRegressor(network=DualMLP((32, 32)), max_iter=200, **params)
 
 
 TRANSPORTS = [
@@ -84,18 +89,23 @@ def stacked(samples):
 
 # --- the checks of scikit-learn and of skot --------------------------------------------
 
+ALL_ESTIMATORS = [
+    SinkhornTransport(),
+    GaussianTransport(),
+    small_w2gn(),
+    small_neural_ot(),
+    small_weak_ot(),
+    small_meta(),
+]
 
-@parametrize_with_checks(
-    [SinkhornTransport(), GaussianTransport(), small_w2gn(), small_neural_ot(), small_weak_ot()]
-)
+
+@parametrize_with_checks(ALL_ESTIMATORS)
 def test_scikit_learn_checks(estimator, check):
     with sklearn.config_context(enable_metadata_routing=False):
         check(estimator)
 
 
-@parametrize_with_checks(
-    [SinkhornTransport(), GaussianTransport(), small_w2gn(), small_neural_ot(), small_weak_ot()]
-)
+@parametrize_with_checks(ALL_ESTIMATORS)
 def test_scikit_learn_checks_with_routing(estimator, check):
     with sklearn.config_context(enable_metadata_routing=True):
         check(estimator)

@@ -3,7 +3,7 @@
 from skot.costs._base import Cost, FactorizedCost, StandardizedPair
 from skot.costs._pointwise import Cosine, Euclidean, PNorm, SphereGeodesic, SquaredEuclidean
 from skot.costs._resolve import check_cost
-from skot.costs._tabulated import GridCost, PrecomputedCost
+from skot.costs._tabulated import GridCost, PrecomputedCost, SupportCost, cost_matrix
 
 __all__ = [
     "Cosine",
@@ -16,5 +16,7 @@ __all__ = [
     "SphereGeodesic",
     "SquaredEuclidean",
     "StandardizedPair",
+    "SupportCost",
     "check_cost",
+    "cost_matrix",
 ]

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from skot.base import Component
+from skot.costs._base import Cost
+from skot.costs._resolve import check_cost
 from skot.utils._sklearn import Interval
+from skot.utils.tensors import to_tensor
+from skot.utils.validation import check_points
 
 
 class PrecomputedCost(Component):
@@ -37,6 +41,77 @@ class PrecomputedCost(Component):
 
     def __init__(self, matrix: Any):
         self.matrix = matrix
+
+
+class SupportCost(Component):
+    """A cost between the points of two fixed supports.
+
+    Parameters
+    ----------
+    x : array-like of shape (n, n_features)
+        Source points.
+    y : array-like of shape (m, n_features)
+        Target points.
+    cost : str or Cost, default="sqeuclidean"
+        Ground cost, as :func:`check_cost` reads it.
+
+    See Also
+    --------
+    PrecomputedCost : The matrix itself.
+    GridCost : The points of a regular grid.
+
+    Examples
+    --------
+    >>> from skot.costs import SupportCost
+    >>> SupportCost([[0.0], [1.0]], [[0.0], [2.0]]).matrix()
+    tensor([[0., 4.],
+            [1., 1.]], dtype=torch.float64)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "x": ["array-like", torch.Tensor],
+        "y": ["array-like", torch.Tensor],
+        "cost": [str, Cost],
+    }
+
+    def __init__(self, x: Any, y: Any, cost: str | Cost = "sqeuclidean"):
+        self.x = x
+        self.y = y
+        self.cost = cost
+
+    def validate(self) -> None:
+        """Check the parameters.
+
+        Raises
+        ------
+        ValueError
+            If the points are not finite matrices of the same width, or the cost is unknown.
+        """
+        super().validate()
+        x, y = check_points(self.x, name="x"), check_points(self.y, name="y")
+        if x.shape[1] != y.shape[1]:
+            raise ValueError(f"x has {x.shape[1]} features, but y has {y.shape[1]} features.")
+        check_cost(self.cost)
+
+    def points(self) -> tuple[Tensor, Tensor]:
+        """Both supports.
+
+        Returns
+        -------
+        x, y : Tensor of shape (n, n_features), (m, n_features)
+            Copies in float64.
+        """
+        return to_tensor(self.x, dtype=torch.float64), to_tensor(self.y, dtype=torch.float64)
+
+    def matrix(self) -> Tensor:
+        """Cost of every pair.
+
+        Returns
+        -------
+        matrix : Tensor of shape (n, m)
+            In float64. Memory O(n m).
+        """
+        return check_cost(self.cost).pairwise(*self.points())
 
 
 class GridCost(Component):
@@ -99,6 +174,17 @@ class GridCost(Component):
         """Number of points of the grid."""
         return int(np.prod(self.shape))
 
+    def points(self) -> Tensor:
+        """Coordinates of the grid.
+
+        Returns
+        -------
+        points : Tensor of shape (size, n_axes)
+            In float64, in the order of the weights.
+        """
+        axes = [torch.linspace(0.0, 1.0, n, dtype=torch.float64) for n in self.shape]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
     def axis_costs(
         self, *, dtype: torch.dtype = torch.float64, device: torch.device | None = None
     ) -> list[Tensor]:
@@ -135,3 +221,27 @@ class GridCost(Component):
             n, k = len(total), len(cost)
             total = (total[:, None, :, None] + cost[None, :, None, :]).reshape(n * k, n * k)
         return total
+
+
+def cost_matrix(cost: PrecomputedCost | SupportCost | GridCost) -> Tensor:
+    """Cost matrix between two fixed supports.
+
+    Parameters
+    ----------
+    cost : PrecomputedCost, SupportCost or GridCost
+        Validated.
+
+    Returns
+    -------
+    matrix : Tensor of shape (n, m)
+        In float64, without a graph. Memory O(n m).
+
+    Examples
+    --------
+    >>> from skot.costs import PrecomputedCost, cost_matrix
+    >>> cost_matrix(PrecomputedCost([[0, 1]]))
+    tensor([[0., 1.]], dtype=torch.float64)
+    """
+    if isinstance(cost, PrecomputedCost):
+        return torch.as_tensor(cost.matrix, dtype=torch.float64).detach()
+    return cost.matrix()

@@ -18,6 +18,7 @@ from skot.datasets._planar import (
     planar_entropy,
     planar_log_density,
 )
+from skot.datasets._population import fetch_population
 from skot.datasets._w2_benchmark import W2Benchmark, fetch_w2_benchmark
 from skot.datasets._w2_generated import make_w2_benchmark
 
@@ -27,6 +28,7 @@ __all__ = [
     "fetch_kodak",
     "fetch_mnist",
     "fetch_office_caltech",
+    "fetch_population",
     "fetch_usps",
     "fetch_w2_benchmark",
     "get_data_home",

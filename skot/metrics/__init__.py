@@ -2,6 +2,11 @@
 
 from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
 from skot.metrics._maps import cosine_similarity, l2_uvp
+from skot.metrics._probabilities import (
+    ProbabilityTransport,
+    probability_transport,
+    probability_transport_loss,
+)
 from skot.metrics._scorers import (
     CircularValidationScorer,
     PredictionEntropyScorer,
@@ -14,12 +19,15 @@ from skot.metrics._wasserstein import wasserstein_distance
 __all__ = [
     "CircularValidationScorer",
     "PredictionEntropyScorer",
+    "ProbabilityTransport",
     "SupervisedTargetScorer",
     "TransportDivergenceScorer",
     "cosine_similarity",
     "energy_distance",
     "l2_uvp",
     "maximum_mean_discrepancy",
+    "probability_transport",
+    "probability_transport_loss",
     "sinkhorn_divergence",
     "wasserstein_distance",
 ]

@@ -3,7 +3,10 @@
 from skot.networks._base import Map, MapModule, Potential, PotentialModule
 from skot.networks._conditional import ConditionalMLP
 from skot.networks._conv import ConvPotential
+from skot.networks._dual import DualMLP, DualNetwork, DualUNet
+from skot.networks._encoders import DeepSets, Encoder, ResNetEncoder
 from skot.networks._gradient_map import GradientMap
+from skot.networks._hyper import HyperModule, HyperNetwork
 from skot.networks._icnn import ICNN
 from skot.networks._log_sum_exp import LogSumExpPotential
 from skot.networks._mlp import MLPMap, MLPPotential
@@ -15,7 +18,14 @@ __all__ = [
     "ICNN",
     "ConditionalMLP",
     "ConvPotential",
+    "DeepSets",
+    "DualMLP",
+    "DualNetwork",
+    "DualUNet",
+    "Encoder",
     "GradientMap",
+    "HyperModule",
+    "HyperNetwork",
     "LogSumExpPotential",
     "MLPMap",
     "MLPPotential",
@@ -23,6 +33,7 @@ __all__ = [
     "MapModule",
     "Potential",
     "PotentialModule",
+    "ResNetEncoder",
     "ResNetPotential",
     "UNet",
     "pretrain_identity",

@@ -119,7 +119,9 @@ class AndersonAcceleration:
         step = h - previous[0] + difference
         if self._restarted is not None:
             kept = (~self._restarted)[:, None]
-            step, difference, self._restarted = step * kept, difference * kept, None
+            # Not a product: what was forgotten need not have been a number.
+            step, difference = (torch.where(kept, v, 0.0) for v in (step, difference))
+            self._restarted = None
         self._steps[:, slot] = step
         self._differences[:, slot] = difference * self._root
         self._count += 1

@@ -44,25 +44,27 @@ def weighted_covariance(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def symmetric_power(matrix: Tensor, power: float) -> Tensor:
-    """Power of a positive semi-definite matrix; negative powers act on its range only.
+    """Power of positive semi-definite matrices; negative powers act on their range only.
 
     Parameters
     ----------
-    matrix : Tensor of shape (d, d)
+    matrix : Tensor of shape (..., d, d)
         Symmetric positive semi-definite.
     power : float
         Exponent, such as 0.5 or -0.5.
 
     Returns
     -------
-    power : Tensor of shape (d, d)
+    power : Tensor of shape (..., d, d)
         Eigenvalues below ``d * eps * largest`` count as zero, and stay zero.
     """
-    values, vectors = torch.linalg.eigh(0.5 * (matrix + matrix.T))
-    floor = len(values) * torch.finfo(values.dtype).eps * values.abs().max()
+    values, vectors = torch.linalg.eigh(0.5 * (matrix + matrix.mT))
+    relative = values.shape[-1] * torch.finfo(values.dtype).eps
+    floor = relative * values.abs().amax(-1, keepdim=True)
     kept = values > floor
     powered = torch.where(kept, values.clamp_min(0.0), torch.ones_like(values)) ** power
-    return (vectors * torch.where(kept, powered, torch.zeros_like(powered))) @ vectors.T
+    powered = torch.where(kept, powered, torch.zeros_like(powered))
+    return (vectors * powered[..., None, :]) @ vectors.mT
 
 
 def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor:
@@ -78,16 +80,16 @@ def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor
 
     Parameters
     ----------
-    source : Tensor of shape (d, d)
+    source : Tensor of shape (..., d, d)
         Covariance A.
-    target : Tensor of shape (d, d)
+    target : Tensor of shape (..., d, d)
         Covariance B.
     epsilon : float, default=0.0
         Entropic regularisation; 0 gives the optimal map.
 
     Returns
     -------
-    linear : Tensor of shape (d, d)
+    linear : Tensor of shape (..., d, d)
         Symmetric; zero on the null space of A.
 
     References
@@ -101,13 +103,13 @@ def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor
     quarter = epsilon / source_size / target_size / 4.0
     root, inverse_root = symmetric_power(source, 0.5), symmetric_power(source, -0.5)
     inner = root @ target @ root
-    values, vectors = torch.linalg.eigh(0.5 * (inner + inner.T))
-    values = values.clamp_min(0.0)
+    values, vectors = torch.linalg.eigh(0.5 * (inner + inner.mT))
+    values, quarter = values.clamp_min(0.0), quarter[..., 0].expand_as(values)
     # sqrt(v + e^2) - e without the cancellation at large e.
-    total = torch.hypot(values.sqrt(), torch.full_like(values, quarter)) + quarter
+    total = torch.hypot(values.sqrt(), quarter) + quarter
     gains = values / torch.where(total > 0, total, torch.ones_like(total))
-    linear = inverse_root @ (vectors * gains) @ vectors.T @ inverse_root
-    return 0.5 * (linear + linear.T) * (target_size / source_size)
+    linear = inverse_root @ (vectors * gains[..., None, :]) @ vectors.mT @ inverse_root
+    return 0.5 * (linear + linear.mT) * (target_size / source_size)
 
 
 def bures_squared_distance(source: Tensor, target: Tensor) -> Tensor:
@@ -132,13 +134,14 @@ def bures_squared_distance(source: Tensor, target: Tensor) -> Tensor:
     target, target_size = _scaled(target)
     root = symmetric_power(source, 0.5)
     cross = torch.linalg.eigvalsh(root @ target @ root).clamp_min(0.0).sqrt().sum()
-    return (traces - 2.0 * source_size * target_size * cross).clamp_min(0.0)
+    sizes = (source_size * target_size).squeeze()
+    return (traces - 2.0 * sizes * cross).clamp_min(0.0)
 
 
-def _scaled(covariance: Tensor) -> tuple[Tensor, float]:
-    """Covariance with a largest entry of one, and the root of what it was divided by."""
-    size = float(covariance.abs().max()) ** 0.5
-    size = size if size > 0 else 1.0
+def _scaled(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Covariances with a largest entry of one, and the roots of what they were divided by."""
+    size = covariance.abs().amax((-2, -1), keepdim=True).sqrt()
+    size = torch.where(size > 0, size, 1.0)
     return covariance / size / size, size
 
 
@@ -152,18 +155,18 @@ def gaussian_potential(y: Tensor, source: Tensor, target: Tensor, epsilon: float
 
     Parameters
     ----------
-    y : Tensor of shape (m, d)
+    y : Tensor of shape (..., m, d)
         Centred target points.
-    source : Tensor of shape (d, d)
+    source : Tensor of shape (..., d, d)
         Covariance of the source.
-    target : Tensor of shape (d, d)
+    target : Tensor of shape (..., d, d)
         Covariance of the target.
     epsilon : float
         Entropic regularisation.
 
     Returns
     -------
-    potential : Tensor of shape (m,)
+    potential : Tensor of shape (..., m)
         Up to a constant.
     """
-    return (y * (y - y @ gaussian_map(target, source, epsilon))).sum(1)
+    return (y * (y - y @ gaussian_map(target, source, epsilon))).sum(-1)

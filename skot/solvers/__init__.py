@@ -5,14 +5,23 @@ from skot.solvers._class_regularization import (
     sinkhorn_class_regularized,
 )
 from skot.solvers._plan import EntropicPlan
+from skot.solvers._semi_dual import SemiDual, SemiDualPass
 from skot.solvers._sinkhorn import SinkhornResult, sinkhorn
-from skot.solvers.initializers import GaussianInitializer, Initializer, ZerosInitializer
+from skot.solvers.initializers import (
+    GaussianInitializer,
+    Initializer,
+    MetaInitializer,
+    ZerosInitializer,
+)
 
 __all__ = [
     "ClassRegularizedResult",
     "EntropicPlan",
     "GaussianInitializer",
     "Initializer",
+    "MetaInitializer",
+    "SemiDual",
+    "SemiDualPass",
     "SinkhornResult",
     "ZerosInitializer",
     "sinkhorn",

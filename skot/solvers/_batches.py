@@ -96,9 +96,13 @@ def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
     solved = []
     for part in parts:
         own = replace(progress, errors=[])
-        solved.append(solve(part, own))
+        reached = solve(part, own)
+        passes = reached.passes
+        if passes is None:
+            passes = torch.full(reached.error.shape, len(own.errors), device=reached.h.device)
+        solved.append((reached.h, reached.row_log, reached.error, passes))
         progress.merge(own)
-    fields = zip(*((s.h, s.row_log, s.error) for s in solved), strict=True)
+    fields = zip(*solved, strict=True)
     return Iterate(*(torch.cat(field) for field in fields))
 
 

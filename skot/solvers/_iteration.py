@@ -5,7 +5,7 @@ dtype. Kernels are described in :mod:`skot.solvers._kernels`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -147,11 +147,15 @@ class Iterate:
         Logarithm of the row sums at h.
     error : Tensor of shape (n_problems,)
         Marginal error at h.
+    passes : Tensor of shape (n_problems,) or None
+        Passes of the whole solve up to the first iterate within the tolerance; None where all
+        that were counted were needed.
     """
 
     h: Tensor
     row_log: Tensor
     error: Tensor
+    passes: Tensor | None = None
 
 
 class SafeguardedAcceleration:
@@ -218,7 +222,8 @@ class SafeguardedAcceleration:
             return plain
         norm = (residual.square() * self._weights).sum(1)
         following = self._anderson.step(h, residual)
-        undone = norm > _WORSE * self._best
+        # Not a number counts as worse: exponentials of a wild iterate can overflow.
+        undone = ~(norm <= _WORSE * self._best)
         self._n_steps += 1
         if self._n_steps % _STALE_PASSES == 0:
             undone |= self._best > _STALE_SHARE * self._looked
@@ -311,15 +316,21 @@ def iterate(
     kernel.absorb(h, epsilon)
     acceleration = SafeguardedAcceleration(b, memory)
     active = torch.arange(len(h), device=h.device)
+    # Problems that have arrived go on while the batch does: when they did is noted.
+    passes_needed = torch.zeros_like(active)
     left_over: Iterate | None = None
     first = len(progress.errors)
     while True:
         half = kernel.half_steps(h)
         progress.record(float(half.error.max()), epsilon)
         passes = len(progress.errors) - first
+        arrived = half.error <= tol
+        is_new = arrived & (passes_needed[active] == 0)
+        passes_needed[active[is_new]] = len(progress.errors)
         is_over = progress.errors[-1] <= tol or progress.exhausted or passes == max_passes
         if is_over or (leave is not None and leave(progress.errors[first:])):
-            return _store(left_over, active, h, half)
+            passes_needed[passes_needed == 0] = len(progress.errors)
+            return replace(_store(left_over, active, h, half), passes=passes_needed)
         if half.lost:
             # Some columns are out of reach of the exponentials. An accelerated step went astray,
             # or the start did: then they are placed exactly.
@@ -327,7 +338,6 @@ def iterate(
             h = kernel.exact_target_update(half.row_log, epsilon) if back is None else back
             kernel.absorb(h, epsilon)
             continue
-        arrived = half.error <= tol
         h_now, following = h, acceleration.step(h, half.residual)
         # A constant added to h changes nothing, but lets scalings drift out of range.
         h = following - (following * b).sum(1, keepdim=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost
+from skot.costs import Cost, GridCost, SupportCost, check_cost
 from skot.measures import normalize_weights
 from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
 from skot.solvers._envelope import MatrixPlanCost, PlanCost
@@ -73,7 +73,7 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
 
     Parameters
     ----------
-    cost : Cost, PrecomputedCost or GridCost
+    cost : Cost, PrecomputedCost, SupportCost or GridCost
         Validated ground cost.
     x, y : array-like or None
         Points, for a cost between points.
@@ -96,6 +96,8 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
         return _read_points(cost, x, y, a, b, class_cost)
     if x is not None or y is not None or class_cost is not None:
         raise ValueError(f"{type(cost).__name__} has its own supports: pass weights only.")
+    if isinstance(cost, SupportCost):
+        return _read_points(check_cost(cost.cost), *cost.points(), a, b, None)
     if isinstance(cost, GridCost):
         like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
         a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, PrecomputedCost, check_cost
+from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
@@ -48,6 +48,9 @@ class SinkhornResult:
         Marginal error after each pass (the largest of a batch).
     epsilon : float
         The regularisation.
+    passes : int or Tensor of shape (n_problems,)
+        Passes until the marginal error of the problem was at most the tolerance for the first
+        time, or all of them.
     """
 
     f: Tensor
@@ -59,6 +62,7 @@ class SinkhornResult:
     n_iter: int
     errors: tuple[float, ...]
     epsilon: float
+    passes: "int | Tensor"
 
     @property
     def cost_value(self) -> "float | Tensor":
@@ -130,7 +134,7 @@ def sinkhorn(
         Target weights.
     epsilon : float
         Regularisation, in the units of the cost.
-    cost : str, Cost, PrecomputedCost or GridCost, default=None
+    cost : str, Cost, PrecomputedCost, SupportCost or GridCost, default=None
         Ground cost; ``None`` means ``"sqeuclidean"``.
     initializer : Initializer or Tensor of shape (m,), default=None
         Initial target potential, or the component that computes one; the iteration then starts at
@@ -207,7 +211,7 @@ def sinkhorn(
     if isinstance(cost, PrecomputedCost):
         cost.validate()  # cloning would cut a matrix from its graph
     else:
-        cost = check_cost(cost, kind=(Cost, GridCost))
+        cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
     problem = read_problem(cost, x, y, a, b, class_cost)
     progress = Progress(max_iter, on_iteration, unit=problem.unit)
     if initializer is None and not annealing:
@@ -216,7 +220,7 @@ def sinkhorn(
         g = _initial_potential(initializer, problem, epsilon)
         reached = _solve(problem, g, settings, progress)
         f, g, plans = _translate(problem, reached, epsilon)
-    return _result(problem, f, g, plans, reached.error, settings, progress)
+    return _result(problem, f, g, plans, reached, settings, progress)
 
 
 def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor | None:
@@ -269,8 +273,11 @@ def _translate(problem: Problem, reached: Iterate, epsilon: float):
     return f - gauge, g + gauge, plans
 
 
-def _result(problem: Problem, f, g, plans, error, settings, progress) -> SinkhornResult:
+def _result(problem: Problem, f, g, plans, reached: Iterate, settings, progress) -> SinkhornResult:
     value = with_weight_gradients(f, g, problem.a, problem.b)
+    error, passes = reached.error, reached.passes
+    if passes is None:
+        passes = torch.full(error.shape, len(progress.errors), device=error.device)
     converged = error <= settings.tol
     common = {
         "n_iter": len(progress.errors),
@@ -278,8 +285,7 @@ def _result(problem: Problem, f, g, plans, error, settings, progress) -> Sinkhor
         "epsilon": settings.epsilon,
     }
     if problem.batched:
-        return SinkhornResult(f, g, plans, error, converged, value, **common)
+        return SinkhornResult(f, g, plans, error, converged, value, **common, passes=passes)
     value = problem.attach(value[0], plans[0])
-    return SinkhornResult(
-        f[0], g[0], plans[0], float(error[0]), bool(converged[0]), value, **common
-    )
+    solution = f[0], g[0], plans[0], float(error[0]), bool(converged[0]), value
+    return SinkhornResult(*solution, **common, passes=int(passes[0]))

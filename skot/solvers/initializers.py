@@ -1,14 +1,18 @@
 """Where Sinkhorn's iteration starts."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from numbers import Real
+from typing import Any, ClassVar
 
 import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skot.base import Component
-from skot.costs import SquaredEuclidean
-from skot.numerics.linalg import gaussian_potential, weighted_covariance, weighted_mean
+from skot.costs import GridCost, SquaredEuclidean
+from skot.numerics.linalg import gaussian_potential
+from skot.utils._sklearn import HasMethods, Interval
 
 
 class Initializer(Component, ABC):
@@ -61,7 +65,7 @@ class GaussianInitializer(Initializer):
         g(y) = (y - m_b)^\top (I - K) (y - m_b) + 2 (y - m_b)^\top (m_b - m_a)
 
     where K is the linear part of the entropic map from N(m_b, B) to N(m_a, A) [1]_. For the
-    squared Euclidean cost only.
+    squared Euclidean cost only, between points or on a grid.
 
     References
     ----------
@@ -79,17 +83,94 @@ class GaussianInitializer(Initializer):
 
     def target_potential(self, problem: Any, epsilon: float) -> Tensor:
         """Return the Gaussian potential; see :meth:`Initializer.target_potential`."""
-        if not isinstance(problem.cost, SquaredEuclidean):
+        cost = problem.cost
+        if isinstance(cost, GridCost) and cost.power == 2:
+            x = y = cost.points().to(problem.b.device)
+        elif isinstance(cost, SquaredEuclidean):
+            x, y = (points.detach() for points in problem.points)
+        else:
             raise ValueError(
-                "GaussianInitializer needs the squared Euclidean cost. "
-                f"Got {type(problem.cost).__name__}."
+                "GaussianInitializer needs the squared Euclidean cost, between points or on a "
+                f"grid. Got {type(cost).__name__}."
             )
-        x, y = (points.detach() for points in problem.points)
-        guesses = []
-        for a, b in zip(problem.a.detach(), problem.b.detach(), strict=True):
-            mean_a, mean_b = weighted_mean(x, a), weighted_mean(y, b)
-            centred = y - mean_b
-            covariances = weighted_covariance(x, a), weighted_covariance(y, b)
-            quadratic = gaussian_potential(centred, *covariances, epsilon)
-            guesses.append(quadratic + 2.0 * centred @ (mean_b - mean_a))
-        return torch.stack(guesses)
+        a, b = problem.a.detach(), problem.b.detach()
+        # Relative to one point: clouds far from the origin keep their digits.
+        origin = x[0]
+        x, y = x - origin, y - origin
+        mean_a, mean_b = a @ x, b @ y
+        centred = y - mean_b[:, None]
+        covariances = _covariances(x, mean_a, a), _covariances(y, mean_b, b)
+        linear = 2.0 * (centred @ (mean_b - mean_a)[:, :, None])[:, :, 0]
+        return linear + gaussian_potential(centred, *covariances, epsilon)
+
+
+def _covariances(x: Tensor, means: Tensor, weights: Tensor) -> Tensor:
+    """Covariance of the points under each of the weights."""
+    centred = x - means[:, None]
+    return centred.mT @ (weights[:, :, None] * centred)
+
+
+class MetaInitializer(Initializer):
+    """Start from the potentials that a fitted :class:`~skot.MetaOTRegressor` predicts.
+
+    Parameters
+    ----------
+    estimator : FrozenEstimator
+        ``FrozenEstimator(regressor)`` around the fitted regressor: a bare one would be unfitted
+        whenever an estimator clones its components.
+    max_start_error : float, default=0.15
+        A prediction whose half step has a larger marginal error is dropped for zero potentials.
+        None drops none.
+
+    References
+    ----------
+    .. [1] Amos, B., Luise, G., Cohen, S. and Redko, I. (2023). Meta optimal transport. ICML,
+       Section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from skot import MetaOTRegressor
+    >>> from skot.costs import GridCost
+    >>> from skot.networks import DualMLP
+    >>> from skot.solvers import MetaInitializer, sinkhorn
+    >>> X = np.random.RandomState(0).uniform(size=(200, 20))
+    >>> cost, epsilon = GridCost((10,)), 0.02
+    >>> regressor = MetaOTRegressor(
+    ...     cost, epsilon=epsilon, network=DualMLP((64,)), max_iter=100, random_state=0
+    ... ).fit(X)
+    >>> meta = MetaInitializer(FrozenEstimator(regressor))
+    >>> sinkhorn(a=X[0, :10], b=X[0, 10:], cost=cost, epsilon=epsilon, initializer=meta).converged
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        "estimator": [HasMethods("predict")],
+        "max_start_error": [Interval(Real, 0, None, closed="left"), None],
+    }
+
+    def __init__(self, estimator: Any, max_start_error: float | None = 0.15):
+        self.estimator = estimator
+        self.max_start_error = max_start_error
+
+    def target_potential(self, problem: Any, epsilon: float) -> Tensor:
+        """Return the prediction; see :meth:`Initializer.target_potential`.
+
+        Raises
+        ------
+        ValueError
+            If the regressor is not fitted, or for another cost, other supports or another
+            regularisation.
+        """
+        try:
+            check_is_fitted(self.estimator)
+        except NotFittedError as error:
+            raise ValueError(
+                f"MetaInitializer got a {type(self.estimator).__name__} that is not fitted. "
+                "Cloning an estimator unfits it: pass MetaInitializer(FrozenEstimator(regressor)) "
+                "around a fitted regressor."
+            ) from error
+        a, b, columns = self.estimator.problem_weights(problem, epsilon)
+        g = self.estimator.initial_target_potential(a, b, self.max_start_error).to(problem.b)
+        return g if columns is None else g[:, columns]

@@ -2,40 +2,32 @@
 
 import copy
 import math
-import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from numbers import Integral
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, cast
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from torch import Generator, Tensor, nn
 
-from skot.base import check_component
 from skot.measures import REFERENCES
 from skot.potentials import Frame
 from skot.training import (
-    Adam,
     Checkpoint,
-    CosineSchedule,
-    ExponentialMovingAverage,
-    Optimizer,
     Stopping,
     TrainingResult,
     TrainingState,
 )
 from skot.transport._base import BaseTransport
+from skot.transport._neural_fit import NeuralFitMixin
 from skot.transport._two_sample_training import TwoSampleTraining, build_updates, some_rows
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
-from skot.utils._sklearn import Interval, StrOptions, fit_context
+from skot.utils._sklearn import StrOptions, fit_context
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_dtype
 from skot.utils.validation import DomainSplit, split_domains
 
 
-class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
+class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
     """Base class of transports that train networks on batches of two samples.
 
     A subclass resolves its components, builds its modules, says how often each of them is updated
@@ -46,24 +38,11 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
     __metadata_request__partial_fit: ClassVar[dict] = {"sample_domain": True}
 
     _training_constraints: ClassVar[dict] = {
-        "optimizer": [Optimizer, None],
-        "averaging": [ExponentialMovingAverage, None],
-        "stopping": [Stopping, None],
-        "checkpoint": [Checkpoint, None],
+        **NeuralFitMixin._fit_constraints,
         "preconditioning": [StrOptions({"gaussian", "identity"})],
         "reference": [StrOptions(set(REFERENCES))],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "device": [str, torch.device, None],
-        "verbose": ["verbose"],
     }
 
-    optimizer: Any
-    averaging: Any
-    stopping: Any
-    checkpoint: Any
     reference: str
     max_iter: int
     batch_size: int
@@ -190,21 +169,6 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
         self._store(source, target, result)
         return result
 
-    @contextmanager
-    def _unchanged_by_failure(self) -> Iterator[None]:
-        """Leave the fit before, if there is one, when this one raises.
-
-        Otherwise its networks would be left with the coordinates, and the noise, of another.
-        """
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            if "_modules" in before:
-                self.__dict__.clear()
-                self.__dict__.update(before)
-            raise
-
     # For subclasses
 
     @abstractmethod
@@ -213,10 +177,6 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
 
     def _check_going_on(self) -> None:
         """Raise if training cannot go on from the fit before."""
-
-    def _doubts(self) -> list[str]:
-        """What speaks against a fit that ended well, to be warned of."""
-        return []
 
     @abstractmethod
     def _make_frame(self, source: Tensor, target: Tensor) -> Frame:
@@ -238,23 +198,7 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
     def _attributes_of(self, modules: dict[str, nn.Module], frame: Any) -> dict[str, Any]:
         """Fitted attributes that are made of the networks; `frame` is of their dtype."""
 
-    #: What to do about a loss that is not finite.
-    _divergence_advice: ClassVar[str]
-
     # Fitting
-
-    def _resolve_training_components(self) -> None:
-        self.optimizer_ = check_component(
-            self.optimizer, default=self._default_optimizer, kind=Optimizer, name="optimizer"
-        )
-        for name, kind in _OPTIONAL_COMPONENTS.items():
-            component = getattr(self, name)
-            if component is not None:
-                check_component(component, default=None, kind=kind, name=name)
-
-    @staticmethod
-    def _default_optimizer() -> Optimizer:
-        return Adam(lr=5e-3, schedule=CosineSchedule())
 
     def _read_both(
         self, X: Any, split: DomainSplit, generator: torch.Generator
@@ -334,32 +278,9 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
             **self._attributes_of(modules, self._frame.to(self._dtype)),
         }
 
-    def _warn_if_not_converged(self, result: TrainingResult, stacklevel: int) -> None:
-        # Who stops training by a callback or the keyboard knows that it has not converged.
-        if result.stop_reason in ("callback", "interrupted"):
-            return
-        if result.diverged_at is not None:
-            doubts = [
-                f"the loss was not finite at iteration {result.diverged_at}, and the last finite "
-                f"state is kept. {self._divergence_advice}"
-            ]
-        elif not self.converged_:
-            doubts = [
-                f"the held-out loss was still falling after {result.n_iter} iterations. Increase "
-                "max_iter, or the tol of the stopping component."
-            ]
-        else:
-            doubts = self._doubts()
-        if doubts:
-            message = f"{type(self).__name__} did not converge: {' Also, '.join(doubts)}"
-            warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel)
-
     @property
     def _device(self) -> torch.device:
         return self._frame.source_mean.device
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_modules")
 
     def __getstate__(self):
         # A pickle made after a fit on an accelerator must load on a machine without one.
@@ -375,10 +296,3 @@ class BaseNeuralTransport(CallbackSupportMixin, BaseTransport):
             **self._attributes_of(modules, frame.to(self._dtype)),
         }
         return {**state, **own}
-
-
-_OPTIONAL_COMPONENTS = {
-    "averaging": ExponentialMovingAverage,
-    "stopping": Stopping,
-    "checkpoint": Checkpoint,
-}

@@ -2,8 +2,9 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from skot.numerics.log_determinant import hessian_log_determinant
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.potentials import BrenierPotential, LinearFrame
 from skot.solvers.conjugate import LBFGSConjugate
-from skot.training import Adam
+from skot.training import Adam, TrainingResult, TrainingState
 from skot.transport._dual_training import DualTraining, build_modules, dual_value
 from skot.transport._neural import BaseNeuralTransport
 from skot.utils._sklearn import HasMethods, Interval
@@ -310,6 +311,22 @@ class W2GNTransport(BaseNeuralTransport):
         return self._inverse_map(self._to_compute(rows)).cpu().numpy()
 
     # Fitting
+
+    def _fit_by(self, predict: Callable[..., dict[str, nn.Module]], X: Any, Y: Any) -> Self:
+        """Fit without training: `predict(frame, source, target)` gives the networks.
+
+        ``warm_start`` goes on from them.
+        """
+        split = split_domains(self, X, Y, reset=True, training=True)
+        self._resolve_components()
+        generator = check_generator(self.random_state)
+        source, _ = self._read_both(X, split, generator)
+        target = self._target_measure.points
+        self._frame = self._make_frame(source, target)
+        modules = predict(self._frame, source, target)
+        self._state = TrainingState(modules, *self._updates(modules, self.max_iter), generator)
+        self._store(source, target, TrainingResult(0, None, "predicted", (), None))
+        return self
 
     def _resolve_components(self) -> None:
         self.conjugate_solver_ = check_component(

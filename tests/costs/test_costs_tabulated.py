@@ -13,7 +13,9 @@ from skot.costs import (
     PrecomputedCost,
     SphereGeodesic,
     SquaredEuclidean,
+    SupportCost,
     check_cost,
+    cost_matrix,
 )
 from skot.solvers import sinkhorn
 from skot.utils._sklearn import InvalidParameterError
@@ -117,3 +119,24 @@ def test_a_constant_added_to_a_matrix_is_a_constant_of_the_value(offset):
     moved = sinkhorn(cost=PrecomputedCost(matrix + offset), epsilon=0.1, tol=1e-11)
     torch.testing.assert_close(moved.plan.toarray(), base.plan.toarray(), rtol=1e-7, atol=1e-10)
     assert float(moved.dual_value) == pytest.approx(float(base.dual_value) + offset, rel=1e-9)
+
+
+def test_the_points_of_a_grid_have_its_matrix():
+    grid = GridCost((3, 4))
+    torch.testing.assert_close(SupportCost(grid.points(), grid.points()).matrix(), grid.matrix())
+    assert torch.equal(cost_matrix(grid), grid.matrix())
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "cost", "message"),
+    [
+        ([[0.0]], [[0.0, 1.0]], "sqeuclidean", "x has 1 features, but y has 2 features"),
+        ([[np.nan]], [[0.0]], "sqeuclidean", "x contains NaN"),
+        ([0.0], [[0.0]], "sqeuclidean", "2D array"),
+        ([[0.0]], [[0.0]], "taxi", "`cost` must be one of"),
+        ([[0.0]], [[0.0]], 3, "'cost' parameter of SupportCost"),
+    ],
+)
+def test_bad_supports(x, y, cost, message):
+    with pytest.raises(ValueError, match=message):
+        sinkhorn(epsilon=1.0, cost=SupportCost(x, y, cost))

@@ -14,6 +14,7 @@ from skot.datasets import (
     fetch_kodak,
     fetch_mnist,
     fetch_office_caltech,
+    fetch_population,
     fetch_usps,
     get_data_home,
 )
@@ -91,6 +92,8 @@ def test_absent_files_that_are_never_downloaded(tmp_path):
         fetch_office_caltech("dslr", data_home=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"01\.png.*https://"):
         fetch_kodak(data_home=tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"gpw_v4.*density.*https://"):
+        fetch_population(data_home=tmp_path)
 
 
 def test_another_layout_is_reported(tmp_path):
@@ -234,3 +237,27 @@ def test_real_kodak(data_home):
     kodak = fetch_kodak(data_home=data_home)
     assert len(kodak.images) == len(kodak.filenames) == 24
     assert {image.shape for image in kodak.images} == {(512, 768, 3), (768, 512, 3)}
+
+
+def test_population_has_coordinates(tmp_path):
+    folder = tmp_path / "population"
+    folder.mkdir()
+    density = np.arange(32.0, dtype=np.float32).reshape(4, 8)
+    density[0, 0] = np.nan
+    np.savez(folder / "gpw_v4_density_2020_15min.npz", density=density)
+    population = fetch_population(data_home=tmp_path)
+    assert_array_equal(population.latitude, [67.5, 22.5, -22.5, -67.5])
+    assert_array_equal(population.longitude[[0, -1]], [-157.5, 157.5])
+    assert population.density[0, 0] == 0.0
+    assert_array_equal(population.density[1:], density[1:])
+    np.savez(folder / "gpw_v4_density_2020_15min.npz", density=density[:, :5])
+    with pytest.raises(ValueError, match="raster of the globe"):
+        fetch_population(data_home=tmp_path)
+
+
+def test_real_population(data_home):
+    population = fetch_population(data_home=data_home)
+    assert population.density.shape == (720, 1440)
+    row = np.abs(population.latitude - 35.7).argmin()
+    column = np.abs(population.longitude - 139.7).argmin()
+    assert population.density[row, column] > 5000.0  # Tokyo

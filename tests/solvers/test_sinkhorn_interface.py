@@ -9,7 +9,7 @@ import scipy.sparse
 import torch
 from _problems import random_pair, squared_distances
 
-from skot.costs import GridCost, PrecomputedCost
+from skot.costs import GridCost, PrecomputedCost, SupportCost
 from skot.solvers import GaussianInitializer, Initializer, ZerosInitializer, sinkhorn
 from skot.utils._sklearn import InvalidParameterError
 
@@ -65,7 +65,7 @@ def test_a_users_initializer_speaks_the_callers_units():
 
 
 def test_the_gaussian_initializer_needs_the_squared_euclidean_cost():
-    for options in ({"x": X, "y": Y, "cost": "euclidean"}, {"cost": GridCost((4,))}):
+    for options in ({"x": X, "y": Y, "cost": "euclidean"}, {"cost": GridCost((4,), power=1.0)}):
         with pytest.raises(ValueError, match="GaussianInitializer needs the squared Euclidean"):
             sinkhorn(**options, epsilon=1.0, initializer=GaussianInitializer())
 
@@ -295,3 +295,52 @@ def test_sparse_input_is_refused_as_scikit_learn_does():
 def test_a_cost_of_another_kind():
     with pytest.raises(InvalidParameterError, match="The 'cost' parameter must be an instance"):
         sinkhorn(X, Y, cost=3, epsilon=1.0)
+
+
+# Batches on fixed supports
+
+
+def random_histograms(n_problems, size):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, n_problems, size, generator=generator, dtype=torch.float64) ** 3
+
+
+@pytest.mark.parametrize("cost", [GridCost((4, 5)), PrecomputedCost(GridCost((4, 5)).matrix())])
+def test_each_problem_has_its_own_number_of_passes(cost):
+    a, b = random_histograms(7, 20)
+    b[0] = a[0]
+    plain = {"anderson_memory": 0, "annealing": False, "epsilon": 0.02, "cost": cost, "tol": 1e-3}
+    together = sinkhorn(a=a, b=b, **plain)
+    alone = [sinkhorn(a=a[k], b=b[k], **plain) for k in range(7)]
+    assert together.passes.tolist() == [result.passes for result in alone]
+    assert [result.passes for result in alone] == [result.n_iter for result in alone]
+    assert int(together.passes.max()) == together.n_iter
+    assert len(set(together.passes.tolist())) > 1
+
+
+def test_passes_of_problems_that_do_not_converge_are_all_of_them():
+    a, b = random_histograms(3, 20)
+    result = sinkhorn(a=a, b=b, cost=GridCost((4, 5)), epsilon=0.01, tol=1e-12, max_iter=4)
+    assert result.passes.tolist() == [4, 4, 4]
+
+
+def test_a_cost_on_supports_is_the_cost_between_its_points():
+    expected = sinkhorn(X, Y, A, B, epsilon=0.1, tol=1e-9, cost="euclidean")
+    result = sinkhorn(a=A, b=B, epsilon=0.1, tol=1e-9, cost=SupportCost(X, Y, "euclidean"))
+    torch.testing.assert_close(result.f, expected.f)
+    with pytest.raises(ValueError, match="has its own supports"):
+        sinkhorn(X, Y, epsilon=0.1, cost=SupportCost(X, Y))
+
+
+def test_the_gaussian_initializer_on_a_grid_is_that_of_its_points():
+    a, b = random_histograms(2, 20)
+    grid = GridCost((4, 5))
+    start = GaussianInitializer()
+    options = {"epsilon": 0.05, "tol": 1e-3, "anderson_memory": 0, "initializer": start}
+    on_grid = sinkhorn(a=a, b=b, cost=grid, **options)
+    points = grid.points()
+    on_points = sinkhorn(points, points, a, b, **options)
+    assert on_grid.passes.tolist() == on_points.passes.tolist()
+    torch.testing.assert_close(on_grid.f, on_points.f, rtol=1e-6, atol=1e-9)
+    with pytest.raises(ValueError, match="squared Euclidean"):
+        sinkhorn(a=a, b=b, cost=GridCost((4, 5), power=1.0), **options)

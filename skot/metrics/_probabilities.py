@@ -1,0 +1,292 @@
+"""Entropic transport between many pairs of small histograms: a loss on class probabilities."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skot.base import Component
+from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
+from skot.solvers import Initializer
+from skot.solvers._envelope import with_weight_gradients
+from skot.solvers._histograms import solve_histograms, solve_self_transport
+from skot.solvers._problem import Problem, read_problem
+from skot.solvers._solve import Settings, check_integer
+from skot.utils.tensors import to_tensor
+
+__all__ = ["ProbabilityTransport", "probability_transport", "probability_transport_loss"]
+
+
+@dataclass(frozen=True)
+class ProbabilityTransport:
+    r"""Solutions of a batch of small entropic problems; of one problem without the leading axis.
+
+    Attributes
+    ----------
+    value : Tensor of shape (n_rows,)
+        Dual values in float64; carry the gradients with respect to the histograms.
+    f, g : Tensor of shape (n_rows, n), (n_rows, m)
+        Potentials of the two sides in float64, with ``<a, f> = <b, g>``, finite where
+        a probability is zero. Up to constants they are the gradients of `value`, but for what
+        `debiased` takes away.
+    passes : Tensor of shape (n_rows,)
+        Sinkhorn passes of each problem until its own tolerance was reached, those of the cost of
+        a side with itself not included.
+    marginal_error : Tensor of shape (n_rows,)
+        L1 error of the second marginal; the first is exact.
+    converged : Tensor of shape (n_rows,)
+        Whether `marginal_error` is at most the tolerance.
+    """
+
+    value: Tensor
+    f: Tensor
+    g: Tensor
+    passes: Tensor
+    marginal_error: Tensor
+    converged: Tensor
+
+
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = False,
+    initializer: Any = None,
+    max_iter: int = 1000,
+    tol: float = 1e-4,
+) -> Tensor:
+    r"""Entropic transport cost between rows of class probabilities, as a loss.
+
+    .. math::
+
+        \ell(a, b) = OT_\epsilon(a, b) = \min_{P \in \Pi(a, b)} \langle C, P \rangle
+        + \epsilon\, KL(P \,\|\, a b^\top)
+
+    and with `debiased` :math:`OT_\epsilon(a, b) - \tfrac12 OT_\epsilon(a, a)
+    - \tfrac12 OT_\epsilon(b, b)`. The cost says which confusions of classes are bad [1]_; between
+    the predictions at a point and at an adversarial neighbour it regularises a classifier against
+    wrong labels [2]_.
+
+    Parameters
+    ----------
+    a : array-like or Tensor of shape (n_rows, n) or (n,)
+        Histograms, one a row, normalised here.
+    b : array-like or Tensor of shape (n_rows, m) or (m,)
+        Histograms to compare with, row by row. One row on either side is compared with all.
+    cost : array-like of shape (n, m), PrecomputedCost, SupportCost or GridCost
+        Cost between the classes: a table, or for ordered classes ``GridCost((n,))``. It is a
+        constant: no gradient is taken with respect to it.
+    epsilon : float
+        Regularisation, in the units of the cost. The value carries a bias of this order: the best
+        `a` is not `b`, but closer to the classes in the middle of `b`; see `debiased`.
+    debiased : bool, default=False
+        Whether to subtract the costs of each side with itself. The loss is then zero for equal
+        rows, and positive otherwise where :math:`e^{-C/\epsilon}` is positive definite. The cost
+        must be symmetric.
+    initializer : Initializer or Tensor of shape (n_rows, m), default=None
+        Initial target potential, or the component that computes one. ``None`` means zeros.
+    max_iter : int, default=1000
+        Passes of each problem.
+    tol : float, default=1e-4
+        L1 marginal error to reach.
+
+    Returns
+    -------
+    loss : Tensor of shape (n_rows,) or ()
+        One value per row, in the dtype of the histograms, differentiable in `a` and `b`.
+
+    Raises
+    ------
+    ValueError
+        For inconsistent shapes, probabilities that are negative, not finite or all zero, a cost
+        that is not symmetric with `debiased`, or parameters out of range.
+
+    See Also
+    --------
+    probability_transport : The same, with potentials and the passes taken.
+    skot.solvers.sinkhorn : Larger problems, points, acceleration.
+
+    Notes
+    -----
+    By the envelope theorem the gradients are the potentials at the optimum, so that nothing is
+    differentiated through the iteration, and they stay bounded by the range of the cost where
+    a softmax leaves no mass (a Kullback-Leibler loss has no such bound). As the rows are
+    normalised here, the gradients are orthogonal to them.
+
+    References
+    ----------
+    .. [1] Frogner, C., Zhang, C., Mobahi, H., Araya-Polo, M. and Poggio, T. (2015). Learning
+       with a Wasserstein loss. NeurIPS, Section 3.
+    .. [2] Fatras, K., Damodaran, B. B., Lobry, S., Flamary, R., Tuia, D. and Courty, N. (2021).
+       Wasserstein adversarial regularization for learning with label noise. IEEE Transactions on
+       Pattern Analysis and Machine Intelligence, 44(10), Section 3.
+
+    Examples
+    --------
+    Taking a 7 for a 1 is cheaper than taking it for an 8:
+
+    >>> import torch
+    >>> from skot.metrics import probability_transport_loss
+    >>> cost = torch.tensor([[0.0, 0.2, 1.0], [0.2, 0.0, 1.0], [1.0, 1.0, 0.0]])  # of 7, 1, 8
+    >>> seven = torch.tensor([1.0, 0.0, 0.0])
+    >>> guesses = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]], requires_grad=True)
+    >>> loss = probability_transport_loss(guesses, seven, cost, epsilon=0.05)
+    >>> loss.detach()
+    tensor([0.1000, 0.5000])
+    >>> loss.sum().backward()
+    >>> guesses.grad[1]
+    tensor([-0.5000, -0.3000,  0.5000])
+    """
+    result = probability_transport(
+        a,
+        b,
+        cost,
+        epsilon=epsilon,
+        debiased=debiased,
+        initializer=initializer,
+        max_iter=max_iter,
+        tol=tol,
+    )
+    return result.value.to(_common_dtype(a, b))
+
+
+def probability_transport(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = False,
+    initializer: Any = None,
+    max_iter: int = 1000,
+    tol: float = 1e-4,
+) -> ProbabilityTransport:
+    r"""Solve entropic transport between many pairs of small histograms.
+
+    Plain Sinkhorn iterations [1]_ on all problems at once, each of which leaves when it has
+    converged. It is meant for thousands of problems with ten to a few hundred classes, where a
+    pass costs less than any acceleration of it.
+
+    Parameters
+    ----------
+    a : array-like or Tensor of shape (n_rows, n) or (n,)
+        Histograms, one a row, normalised here; zeros are allowed.
+    b : array-like or Tensor of shape (n_rows, m) or (m,)
+        Histograms to compare with, row by row. One row on either side is compared with all.
+    cost : array-like of shape (n, m), PrecomputedCost, SupportCost or GridCost
+        Cost between the classes.
+    epsilon : float
+        Regularisation, in the units of the cost.
+    debiased : bool, default=False
+        Whether `value` is that of :func:`probability_transport_loss` with ``debiased=True``.
+    initializer : Initializer or Tensor of shape (n_rows, m), default=None
+        Initial target potential, or the component that computes one. ``None`` means zeros. It is
+        cut to the range that a solution can have.
+    max_iter : int, default=1000
+        Passes of each problem.
+    tol : float, default=1e-4
+        L1 marginal error to reach.
+
+    Returns
+    -------
+    result : ProbabilityTransport
+        Values with gradients, potentials, and per problem the passes and the error. Never raises
+        for lack of convergence.
+
+    Raises
+    ------
+    ValueError
+        For inconsistent shapes, probabilities that are negative, not finite or all zero, or
+        parameters out of range.
+
+    See Also
+    --------
+    probability_transport_loss : The values only, with the bias removed on request.
+    skot.solvers.sinkhorn : Larger problems, points, acceleration.
+
+    Notes
+    -----
+    A pass updates the source potential, measures the L1 error of the target marginal, and
+    updates the target potential. The unknowns are :math:`u = e^{f / \epsilon}` and
+    :math:`v = e^{g / \epsilon}` with the weights outside of the kernel,
+
+    .. math:: u = 1 / K (b \odot v), \qquad v = 1 / K^\top (a \odot u),
+              \qquad K = e^{-C / \epsilon},
+
+    so that probabilities of zero need no care. Where the cost exceeds 250 epsilon the same is
+    done in the log-domain, which takes two to four times as long for ten classes.
+
+    References
+    ----------
+    .. [1] Cuturi, M. (2013). Sinkhorn distances: lightspeed computation of optimal transport.
+       NeurIPS, Algorithm 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.costs import GridCost
+    >>> from skot.metrics import probability_transport
+    >>> grades = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.0, 1.0]])
+    >>> result = probability_transport(grades, torch.tensor([0.0, 1.0, 0.0]), GridCost((3,)),
+    ...                                epsilon=0.01)
+    >>> result.value
+    tensor([0.2250, 0.2500], dtype=torch.float64)
+    >>> result.passes
+    tensor([1, 1])
+    """
+    Settings(epsilon, tol, 0, False, "auto", None).check()
+    check_integer("max_iter", max_iter, 1)
+    cost = _as_component(cost)
+    problem = read_problem(cost, None, None, a, b)
+    matrix = cost_matrix(cost).to(problem.a.device)
+    if debiased and not (len(matrix) == len(matrix.T) and torch.allclose(matrix, matrix.T)):
+        raise ValueError("The debiased loss needs a symmetric cost.")
+    with torch.no_grad():
+        lowest = matrix.min()
+        exponents = (lowest - matrix) / epsilon
+        h = _initial_potential(initializer, problem, epsilon) / epsilon
+        reached = solve_histograms(exponents, problem.a, problem.b, h, max_iter, tol)
+        f, g = epsilon * reached.log_u + lowest, epsilon * reached.log_v
+        gauge = 0.5 * ((problem.a * f).sum(1) - (problem.b * g).sum(1))[:, None]
+        f, g = f - gauge, g + gauge
+    value = with_weight_gradients(f, g, problem.a, problem.b)
+    if debiased:
+        for side in (problem.a, problem.b):
+            own = epsilon * solve_self_transport(exponents, side.detach(), max_iter, tol)
+            value = value - (side * (own + 0.5 * lowest)).sum(1)
+    parts = (value, f, g, reached.passes, reached.error, reached.error <= tol)
+    return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
+
+
+def _as_component(cost: Any) -> Component:
+    if not isinstance(cost, (PrecomputedCost, SupportCost, GridCost)):
+        cost = PrecomputedCost(cost)
+    cost.validate()
+    return cost
+
+
+def _common_dtype(a: Any, b: Any) -> torch.dtype:
+    dtypes = [c.dtype for c in (a, b) if isinstance(c, Tensor) and c.is_floating_point()]
+    if not dtypes:
+        return torch.float64
+    return dtypes[0] if len(dtypes) == 1 else torch.promote_types(*dtypes)
+
+
+def _initial_potential(initializer: Any, problem: Problem, epsilon: float) -> Tensor:
+    if initializer is None:
+        return torch.zeros_like(problem.b)
+    if isinstance(initializer, Initializer):
+        g = initializer.target_potential(problem, epsilon).to(problem.b)
+    else:
+        g = to_tensor(initializer, dtype=torch.float64, device=problem.b.device)
+    if g.shape not in (problem.b.shape, problem.b.shape[1:]):
+        raise ValueError(
+            f"initializer must give a potential of shape {tuple(problem.b.shape)}. "
+            f"Got shape {tuple(g.shape)}."
+        )
+    if not bool(torch.isfinite(g).all()):
+        raise ValueError("The initial potential contains NaN or infinity.")
+    return g.expand_as(problem.b)
