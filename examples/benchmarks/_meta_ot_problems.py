@@ -83,7 +83,7 @@ PROBLEMS = {
     for problem in (
         MetaProblem("mnist", 0.01, 12_000, 64, 1000, 1000, 2e-3),
         # The network corrects the aggregated problem, by little: it learns that fast.
-        MetaProblem("spherical", 1e-3, 480, 16, 20, 20_000, 3e-4),
+        MetaProblem("spherical", 1e-3, 240, 16, 20, 20_000, 3e-4),
     )
 }
 
@@ -133,12 +133,13 @@ class Globe:
 
 @cache
 def globe() -> Globe:
-    """Draw supply points uniformly over land, and demand points by population."""
+    """Draw supply points uniformly over inhabited land, and demand points by population."""
     population = fetch_population()
     rng = np.random.RandomState(0)
     area = np.cos(np.deg2rad(population.latitude))[:, None] * np.ones(len(population.longitude))
-    land = np.isfinite(population.density)
-    people = np.where(land, population.density, 0.0) * area
+    # The raster has the same zero for the sea as for deserts and ice.
+    land = population.density > 0
+    people = population.density * area
     points = [
         _draw_cells(weights, n, population, rng)
         for weights, n in ((land * area, N_SUPPLY), (people, N_DEMAND))

@@ -8,6 +8,7 @@ import numpy as np
 from _digits_render import digits_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
+from _meta_ot_render import meta_ot_section
 from _neural_ot_render import crops_section, neural_ot_section
 from _tables import number, table
 from _w2_images_render import w2_images_section
@@ -268,6 +269,7 @@ SECTIONS = {
     "neural_ot": neural_ot_section,
     "digits": digits_section,
     "crops": crops_section,
+    "meta_ot": meta_ot_section,
 }
 
 
