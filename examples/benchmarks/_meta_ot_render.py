@@ -35,20 +35,25 @@ compiled, in the log domain.
     for name, title in TITLES.items():
         if f"{name} plain zeros" in cells:
             text += f"### {title}\n\n{_training(cells, name)}\n\n{_starts(cells, name)}\n"
-    return text + f"""### Problems unlike those of training
+    return (
+        text
+        + f"""### Problems unlike those of training
 
 The model of MNIST on other images of the same grid. A prediction whose half step has a marginal
 error above 0.15 is dropped for zero potentials. The last column is the worst case: passes beyond
 those from zeros, over all problems.
 
 {_transfer(cells)}"""
+    )
 
 
 def _training(cells: dict, name: str) -> str:
     curve = cells[f"{name} curve"]["curve"]
     last, problem = curve[-1], cells[f"{name} problem"]
-    return f"""{problem["n_test"]} test problems, epsilon {problem["epsilon"]:g}; the model was trained
-for {last["steps"]} steps in {last["seconds"] / 60:.0f} minutes of one core."""
+    return (
+        f"{problem['n_test']} test problems, epsilon {problem['epsilon']:g}; the model was trained "
+        f"for {last['steps']} steps in {last['seconds'] / 60:.0f} minutes of one core."
+    )
 
 
 def _starts(cells: dict, name: str) -> str:

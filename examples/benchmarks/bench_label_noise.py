@@ -31,7 +31,7 @@ from skot.solvers import MetaInitializer
 
 NOISES = ("symmetric", "asymmetric")
 METHODS = ("cross entropy", "VAT", "WAR", "WAR, Meta OT")
-RATE, EPSILON, TOL = 0.4, 0.2, 1e-3
+RATE, EPSILON, TOL = 0.4, 0.2, 1e-4
 N_TRAIN, N_HELD_OUT, N_EPOCHS, N_LAST = 10_000, 5_000, 30, 5
 
 

@@ -4,7 +4,6 @@ import warnings
 from typing import NamedTuple
 
 import torch
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -58,6 +57,8 @@ def aggregate_targets(matrix: Tensor, b: Tensor, n_groups: int) -> AggregatedTar
     .. [1] Lloyd, S. (1982). Least squares quantization in PCM. IEEE Transactions on Information
        Theory, 28(2).
     """
+    from sklearn.cluster import KMeans  # slow to import, and seldom needed
+
     columns = (matrix - matrix.mean(0)).T.float().cpu().numpy()
     # A group of targets that are typically without weight has a mean cost all the same.
     weights = b + 1e-3 * b.mean()

@@ -8,7 +8,6 @@ from typing import Any, Self, cast
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -369,11 +368,10 @@ class MetaOTRegressor(BaseMetaRegressor):
             _, a, b = self._read_problems(X, "score without y")
             values = self._semi_dual().value(self._potential(a, b), a, b)
             return float(np.average(values.cpu().numpy(), weights=sample_weight))
-        predictions = np.asarray(self.predict(X))
         if self.cost_ is not None:
             _, a, _ = self._read_problems(X, "score")
             y = centred(to_tensor(y, dtype=torch.float64, device=a.device), a).cpu().numpy()
-        return r2_score(y, predictions, sample_weight=sample_weight)
+        return super().score(X, y, sample_weight=sample_weight)
 
     def _read_rows(self, X: Any) -> tuple[Any, Tensor]:
         X, _ = self._validate(X, None, reset=False)
