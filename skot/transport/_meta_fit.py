@@ -1,7 +1,5 @@
 """How a regressor of potentials is fitted: rows are read, the network is built and trained."""
 
-import copy
-import math
 from numbers import Real
 from typing import Any, ClassVar, Self, cast
 
@@ -10,11 +8,11 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import validate_data
 from torch import Generator, Tensor
 
-from skot.base import ComponentParamsMixin, check_component
+from skot.base import check_component
 from skot.costs import GridCost
 from skot.networks import DualMLP, DualUNet
 from skot.solvers import SemiDual
-from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult, TrainingState
+from skot.training import Adam, CosineSchedule, Optimizer, TrainingState
 from skot.transport._dual_coordinates import DualCoordinates, PlainCoordinates
 from skot.transport._histograms import (
     check_histograms,
@@ -23,34 +21,19 @@ from skot.transport._histograms import (
     part_histograms,
     support_sizes,
 )
-from skot.transport._meta_training import (
-    NETWORK,
-    BatchLoss,
-    DualObjective,
-    PlainRegression,
-    PotentialRegression,
-    run_training,
-)
+from skot.transport._meta_losses import DualObjective, PlainRegression, PotentialRegression
 from skot.transport._neural_fit import NeuralFitMixin
-from skot.transport._two_sample_training import build_updates
-from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
+from skot.transport._one_network import NETWORK, BatchLoss, OneNetworkFit
+from skot.utils._callbacks import with_callbacks
 from skot.utils._points import FLOATS, check_points
 from skot.utils._sklearn import HasMethods, Interval, fit_context
-from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
 
 #: Sides of a grid from which a network of images is the default.
 _IMAGE_SIDE = 8
 
 
-class BaseMetaRegressor(
-    CallbackSupportMixin,
-    NeuralFitMixin,
-    ComponentParamsMixin,
-    MultiOutputMixin,
-    RegressorMixin,
-    BaseEstimator,
-):
+class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """The training half of :class:`MetaOTRegressor`."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -64,13 +47,8 @@ class BaseMetaRegressor(
     cost: Any
     epsilon: float
     network: Any
-    max_iter: int
-    batch_size: int
-    warm_start: bool
-    random_state: Any
     device: Any
     n_features_in_: int
-    _modules: dict
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -108,36 +86,7 @@ class BaseMetaRegressor(
         ConvergenceWarning
             If `stopping` waits for convergence in vain, or if the loss ceases to be finite.
         """
-        with self._unchanged_by_failure():
-            result = self._fit(X, y)
-        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
-        return self
-
-    def _fit(self, X: Any, y: Any) -> TrainingResult:
-        going_on = self.warm_start and hasattr(self, "_state")
-        rows = self._read(X, y, reset=not going_on)
-        generator = check_generator(self.random_state)
-        if going_on:
-            state = self._state
-            state.updaters, state.averages = self._updates(state.modules, self.max_iter)
-        else:
-            self._start(rows, generator, max_iter=self.max_iter)
-        with iteration_hook(
-            self, self.max_iter, X=X, y=y, fitted_attributes=self._fitted_attributes
-        ) as on_iteration:
-            result = run_training(
-                self._state,
-                self._loss(),
-                rows,
-                batch_size=self.batch_size,
-                max_iter=self.max_iter,
-                stopping=self.stopping,
-                checkpoint=None if going_on else self.checkpoint,
-                params=self._identity(),
-                on_iteration=on_iteration,
-            )
-            self._store(result)
-        return result
+        return self._fit_network(X, y)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -164,21 +113,7 @@ class BaseMetaRegressor(
         ValueError
             For bad input, as ``fit``.
         """
-        with self._unchanged_by_failure():
-            going_on = hasattr(self, "_state")
-            rows = self._read(X, y, reset=not going_on)
-            if not going_on:
-                self._start(rows, check_generator(self.random_state), max_iter=None)
-            updater = self._state.updaters[NETWORK]
-            if updater.max_iter is not None:  # a fit before had an end, which a stream has not
-                updater.restart_schedule(None)
-            n_steps = math.ceil(len(rows) / self.batch_size)
-            result = run_training(
-                self._state, self._loss(), rows, batch_size=self.batch_size, max_iter=n_steps
-            )
-            self._store(result)
-        self._warn_if_not_converged(result, stacklevel=4)
-        return self
+        return self._partial_fit_network(X, y)
 
     def _read(self, X: Any, y: Any, *, reset: bool) -> Tensor:
         """Rows [X, y] to train on, after all checks; in float32 where a network reads them."""
@@ -233,8 +168,9 @@ class BaseMetaRegressor(
             return support_sizes(self.cost_)[0]
         return n_labels if reset else len(cast(PlainCoordinates, self._coordinates).target_mean)
 
-    def _start(self, rows: Tensor, generator: Generator, *, max_iter: int | None) -> None:
+    def _start(self, data: Tensor, generator: Generator, *, max_iter: int | None) -> None:
         """Fix the coordinates, draw the network, and set up what training changes."""
+        rows = data
         n_inputs: int = self.n_features_in_
         coordinates: DualCoordinates | PlainCoordinates
         if self.cost_ is None:
@@ -263,10 +199,8 @@ class BaseMetaRegressor(
     def _default_optimizer() -> Optimizer:
         return Adam(lr=1e-3, max_grad_norm=1.0, schedule=CosineSchedule())
 
-    def _updates(self, modules: dict, max_iter: int | None) -> tuple[dict, dict]:
-        return build_updates(
-            modules, self.optimizer_, self.averaging, max_iter=max_iter, n_updates={NETWORK: 1}
-        )
+    def _batches(self, data: Tensor) -> tuple[BatchLoss, Tensor]:
+        return self._loss(), data
 
     def _loss(self) -> BatchLoss:
         if isinstance(self._coordinates, PlainCoordinates):
@@ -280,34 +214,14 @@ class BaseMetaRegressor(
     def _semi_dual(self, dtype: torch.dtype = torch.float64) -> SemiDual:
         return SemiDual(self.cost_, self.epsilon, dtype=dtype, device=self._compute_device)
 
-    def _identity(self) -> dict[str, Any]:
-        """What tells a checkpoint which fit it belongs to."""
-        params = self.get_params(deep=False)
-        for name in ("checkpoint", "verbose", "device"):
-            del params[name]
-        return params
-
-    def _store(self, result: TrainingResult) -> None:
-        for name, value in self._fitted_attributes(self._state).items():
-            setattr(self, name, value)
-        self.converged_ = result.converged is not False and result.diverged_at is None
-
     def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
-        """What a fitted regressor has, as training stands."""
-        return {
-            "_modules": {name: m.to(self._dtype) for name, m in state.final_modules().items()},
-            "loss_curve_": list(state.loss_curve),
-            "n_iter_": state.iteration,
-        }
+        attributes = super()._fitted_attributes(state)
+        modules = {name: m.to(self._dtype) for name, m in attributes["_modules"].items()}
+        return {**attributes, "_modules": modules}
+
+    def _on_the_cpu(self) -> dict[str, Any]:
+        return {**super()._on_the_cpu(), "_coordinates": self._coordinates.to("cpu")}
 
     @property
     def _compute_device(self) -> torch.device:
         return next(self._state.modules[NETWORK].parameters()).device
-
-    def __getstate__(self):
-        # A pickle made after a fit on an accelerator must load on a machine without one.
-        state = super().__getstate__()
-        if "_modules" not in state or self._compute_device.type == "cpu":
-            return state
-        modules = {name: copy.deepcopy(module).cpu() for name, module in self._modules.items()}
-        return {**state, "_modules": modules, "_coordinates": self._coordinates.to("cpu")}

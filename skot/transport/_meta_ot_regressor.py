@@ -25,12 +25,9 @@ from skot.transport._histograms import (
     support_sizes,
 )
 from skot.transport._meta_fit import BaseMetaRegressor
+from skot.transport._meta_losses import predict_plain, predict_potential
 from skot.transport._meta_solve import solve_from, trusted_start
-from skot.transport._meta_training import (
-    NETWORK,
-    predict_plain,
-    predict_potential,
-)
+from skot.transport._one_network import NETWORK
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
 

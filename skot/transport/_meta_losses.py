@@ -1,38 +1,14 @@
-"""Training of a network that predicts potentials: the loss of a batch, and a run of steps."""
+"""Losses of a network that predicts potentials, and its predictions."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from skot.solvers import SemiDual
-from skot.training import (
-    Checkpoint,
-    MinibatchSampler,
-    Stopping,
-    TrainingResult,
-    TrainingState,
-    fingerprint,
-    train,
-)
 from skot.transport._dual_coordinates import DualCoordinates, PlainCoordinates, centred
 from skot.transport._histograms import part_histograms
-
-#: Name of the network in the state.
-NETWORK = "network"
-#: Held-out losses are computed on at most this many rows.
-_VALUE_ROWS = 1024
-
-
-class BatchLoss(ABC):
-    """Loss of a network on a batch of rows."""
-
-    @abstractmethod
-    def __call__(self, network: nn.Module, rows: Tensor) -> Tensor:
-        """Return a number with a graph back to the network."""
+from skot.transport._one_network import BatchLoss
 
 
 @dataclass(frozen=True)
@@ -97,50 +73,3 @@ def predict_plain(network: nn.Module, coordinates: PlainCoordinates, x: Tensor) 
 
 def _dtype(network: nn.Module) -> torch.dtype:
     return next(network.parameters()).dtype
-
-
-def run_training(
-    state: TrainingState,
-    loss: BatchLoss,
-    rows: Tensor,
-    *,
-    batch_size: int,
-    max_iter: int,
-    stopping: Stopping | None = None,
-    checkpoint: Checkpoint | None = None,
-    params: Any = None,
-    on_iteration: Callable | None = None,
-) -> TrainingResult:
-    """Train the network of a state on rows; `params` tell a checkpoint which fit it belongs to."""
-    generator = cast(Generator, state.generator)  # states are built with one here
-    share = None if stopping is None else stopping.validation_fraction
-    held_out = rows[:0]
-    if share is not None and len(rows) > 1:
-        order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        n_held_out = max(1, round(share * len(rows)))
-        held_out, rows = rows[order[:n_held_out][:_VALUE_ROWS]], rows[order[n_held_out:]]
-    sampler = MinibatchSampler(rows, batch_size, generator=generator)
-    state.samplers = {NETWORK: sampler}
-    updater, network = state.updaters[NETWORK], state.modules[NETWORK]
-
-    def step(i: int) -> Tensor:
-        value = loss(network, sampler.sample())
-        updater.update(value)
-        return value.detach()
-
-    def validate(state: TrainingState) -> float:
-        return float(loss(state.averaged_modules()[NETWORK], held_out))
-
-    result = train(
-        step,
-        state,
-        max_iter=max_iter,
-        stopping=stopping,
-        validate=validate if len(held_out) else None,
-        checkpoint=checkpoint,
-        fingerprint="" if checkpoint is None else fingerprint(params, rows, held_out),
-        on_iteration=on_iteration,
-    )
-    # It holds the training rows, which a fitted estimator need not keep.
-    state.samplers = {}
-    return result
