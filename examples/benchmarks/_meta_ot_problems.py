@@ -83,7 +83,7 @@ PROBLEMS = {
     for problem in (
         MetaProblem("mnist", 0.01, 12_000, 64, 1000, 1000, 2e-3),
         # The network corrects the aggregated problem, by little: it learns that fast.
-        MetaProblem("spherical", 1e-3, 240, 16, 20, 20_000, 3e-4),
+        MetaProblem("spherical", 1e-3, 240, 16, 20, 20_000, 1e-3),
     )
 }
 

@@ -40,15 +40,20 @@ SCRATCH = ("identity", "gaussian")
 
 def split_pairs() -> dict[str, list[tuple[int, int]]]:
     """Return the pairs to train on, those left out of them, and those of other photographs."""
-    n = len(SEEN)
-    unseen = [(SEEN[k], SEEN[(k + 5) % n]) for k in range(n)]
+    unseen = ring(SEEN, 5)
     left_out = {frozenset(pair) for pair in unseen}
     everything = itertools.combinations(SEEN, 2)
     return {
         "training": [pair for pair in everything if frozenset(pair) not in left_out],
         "seen": unseen,
-        "held out": list(itertools.permutations(HELD_OUT, 2)),
+        "held out": ring(HELD_OUT, 1),
     }
+
+
+def ring(numbers: tuple[int, ...], step: int) -> list[tuple[int, int]]:
+    """Pair each number with the one that comes so many places later, the first after the last."""
+    n = len(numbers)
+    return [(numbers[k], numbers[(k + step) % n]) for k in range(n)]
 
 
 class Photograph:

@@ -19,7 +19,7 @@ import numpy as np
 
 from skot.datasets import fetch_population
 
-N_DEPOTS, N_CUSTOMERS = 60, 3000
+N_DEPOTS, N_CUSTOMERS = 60, 6000
 rng = np.random.RandomState(0)
 
 
@@ -39,7 +39,7 @@ def made_up_density(latitude, longitude):
         np.cos(points @ rng.normal(scale=scale, size=(3, 30)) + rng.uniform(0, 6.3, 30)).sum(-1)
         for scale in (2.5, 25.0)
     )
-    return np.where(land > np.quantile(land, 0.7), np.exp(cities), 0.0)
+    return np.where(land > np.quantile(land, 0.7), np.exp(0.5 * cities), 0.0)
 
 
 def draw_points(weights, n):
@@ -118,7 +118,9 @@ def draw_globe(ax, view, coupling, stock):
     arcs = (1 - steps) * depots[supplier] + steps * customers
     arcs = (arcs / np.linalg.norm(arcs, axis=2, keepdims=True)) @ view
     seen = (arcs[..., 2] > 0.0).all(0)
-    ax.add_patch(plt.Circle((0, 0), 1.0, color="#10243f"))
+    ax.add_patch(plt.Circle((0, 0), 1.0, color="#0d1b30"))
+    ground = land @ view
+    ax.scatter(*ground[ground[:, 2] > 0.0, :2].T, s=1, color="#2b4f7a", linewidths=0)
     ax.add_collection(
         LineCollection(
             arcs[:, seen, :2].swapaxes(0, 1),
@@ -137,6 +139,7 @@ def draw_globe(ax, view, coupling, stock):
     ax.set_axis_off()
 
 
+land = draw_points(area * (density > 0), 20_000)
 views = [axes_of_view(20.0, longitude) for longitude in (-90.0, 20.0, 105.0)]
 figure, axes = plt.subplots(2, 3, figsize=(12, 8.2), layout="constrained", facecolor="#050b14")
 for day, (row, title) in enumerate(zip(axes, ("one day", "the next day"), strict=True)):
@@ -172,16 +175,25 @@ for start, g in starts.items():
         ax.loglog(passes, result.errors, color=styles[start], ls=styles[solver], label=label)
 ax.axhline(1e-2, color="k", lw=0.5)
 ax.spines[["top", "right"]].set_visible(False)
-ax.set(xlabel="passes", ylabel="marginal error")
-ax.legend(frameon=False)
+ax.set(xlabel="passes", ylabel="marginal error", ylim=(1e-4, 3.0))
+ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.02))
 
 # %%
-# Over twenty new days:
-from_zeros = sinkhorn(
-    a=days[:, :N_DEPOTS], b=days[:, N_DEPOTS:], cost=cost, epsilon=EPSILON, tol=1e-2
-)
-predicted = meta.solve(days, tol=1e-2)
-print(f"median passes from zeros      {from_zeros.passes.median():.0f}")
-print(f"median passes from prediction {predicted.passes.median():.0f}")
+# Over twenty new days, with the accelerated solver. Passes over the small problem, which has a
+# fifth of the entries, are not counted as passes; the time is that of everything.
+import time
+
+
+def report(name, solve):
+    """Print the median number of passes, and the time of a day."""
+    start = time.perf_counter()
+    passes = solve().passes
+    milliseconds = 1e3 * (time.perf_counter() - start) / len(days)
+    print(f"from {name:10}: {passes.median():2.0f} passes, {milliseconds:.0f} ms")
+
+
+a, b = days[:, :N_DEPOTS], days[:, N_DEPOTS:]
+report("zeros", lambda: sinkhorn(a=a, b=b, cost=cost, epsilon=EPSILON, tol=1e-2))
+report("prediction", lambda: meta.solve(days, tol=1e-2))
 
 plt.show()

@@ -116,6 +116,9 @@ def probability_transport_loss(
     a softmax leaves no mass (a Kullback-Leibler loss has no such bound). As the rows are
     normalised here, the gradients are orthogonal to them.
 
+    Between rows that nearly agree, the gradient without bias is a small difference of potentials:
+    with a tolerance above the L1 distance of the rows it depends on where the iteration started.
+
     References
     ----------
     .. [1] Frogner, C., Zhang, C., Mobahi, H., Araya-Polo, M. and Poggio, T. (2015). Learning

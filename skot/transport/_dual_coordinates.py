@@ -15,7 +15,7 @@ from skot.transport._aggregated import AggregatedTargets, aggregate_targets, sol
 _MANY_TARGETS, _SCALES = 4, (0.2, 0.05, 0.0125)
 #: Groups of targets for each source where the targets are gathered, and targets in a group, in the
 #: mean, from which on they are; beyond so many groups the search for them takes minutes.
-_GROUPS, _GROUP_SIZE, _MOST_GROUPS = 10, 4, 3000
+_GROUPS, _GROUP_SIZE, _MOST_GROUPS = 20, 4, 3000
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DualCoordinates:
     Euclidean cost the potential between the Gaussians with the same moments, which it reads too.
     Where there are many more targets than sources, it reads how much target mass lies near each
     source, at three scales, instead of the target weights one by one. With still more of them, at
-    least 40 for each of up to 300 sources, targets are gathered into 10 groups for each source, and
+    least 80 for each of up to 150 sources, targets are gathered into 20 groups for each source, and
     what is known is the potential of that small problem, whatever the cost: its passes take at
     most a quarter of the time of those over the whole, and the network, which writes in units of
     `epsilon` then, corrects the rest.

@@ -1,17 +1,15 @@
 """Wasserstein-2 maps that are predicted: a hyper-network trained over pairs of measures."""
 
-import copy
 import itertools
-import math
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor, nn
 
-from skot.base import ComponentParamsMixin, check_component
+from skot.base import check_component
 from skot.networks import ICNN, DeepSets, GradientMap, HyperNetwork, ResNetEncoder
 from skot.networks._stacked import can_batch
 from skot.potentials import LinearFrame
@@ -20,7 +18,6 @@ from skot.training import (
     CosineSchedule,
     ExponentialMovingAverage,
     Optimizer,
-    TrainingResult,
     TrainingState,
 )
 from skot.transport._meta_measures import (
@@ -37,20 +34,19 @@ from skot.transport._meta_pairs import (
     potentials_of,
     predict_potentials,
 )
-from skot.transport._meta_w2gn_training import NETWORK, MetaTraining, PairData
+from skot.transport._meta_w2gn_training import PairData, PairLoss
 from skot.transport._neural_fit import NeuralFitMixin
-from skot.transport._two_sample_training import build_updates
+from skot.transport._one_network import NETWORK, BatchLoss, OneNetworkFit
 from skot.transport._w2gn import W2GNTransport
-from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
+from skot.utils._callbacks import with_callbacks
 from skot.utils._sklearn import HasMethods, Interval, fit_context
-from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device
 
 #: The encoder of clouds reads at most this many points when it predicts.
 _VIEW_ROWS = 2048
 
 
-class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseEstimator):
+class MetaW2GN(OneNetworkFit, BaseEstimator):
     r"""Predict the Wasserstein-2 map between any two measures of a kind.
 
     Where :class:`W2GNTransport` trains the weights of a potential for one pair of samples, this
@@ -250,34 +246,7 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
         ConvergenceWarning
             If `stopping` waits for convergence in vain, or if the loss ceases to be finite.
         """
-        with self._unchanged_by_failure():
-            result = self._fit(X, y)
-        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
-        return self
-
-    def _fit(self, X: Any, y: Any) -> TrainingResult:
-        going_on = self.warm_start and hasattr(self, "_state")
-        samples, pairs = self._read(X, y, reset=not going_on)
-        generator = check_generator(self.random_state)
-        if going_on:
-            state = self._state
-            state.updaters, state.averages = self._updates(state.modules, self.max_iter)
-        else:
-            self._start(generator, max_iter=self.max_iter)
-        data = self._data(samples, pairs)
-        with iteration_hook(
-            self, self.max_iter, X=X, y=y, fitted_attributes=self._fitted_attributes
-        ) as on_iteration:
-            result = self._training().run(
-                data,
-                max_iter=self.max_iter,
-                stopping=self.stopping,
-                checkpoint=None if going_on else self.checkpoint,
-                params=self._identity(),
-                on_iteration=on_iteration,
-            )
-            self._store(result)
-        return result
+        return self._fit_network(X, y)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -303,19 +272,7 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
         ValueError
             For bad input, as ``fit``.
         """
-        with self._unchanged_by_failure():
-            going_on = hasattr(self, "_state")
-            samples, pairs = self._read(X, y, reset=not going_on)
-            if not going_on:
-                self._start(check_generator(self.random_state), max_iter=None)
-            updater = self._state.updaters[NETWORK]
-            if updater.max_iter is not None:  # a fit before had an end, which a stream has not
-                updater.restart_schedule(None)
-            n_steps = math.ceil(len(pairs) / self.batch_size)
-            result = self._training().run(self._data(samples, pairs), max_iter=n_steps)
-            self._store(result)
-        self._warn_if_not_converged(result, stacklevel=4)
-        return self
+        return self._partial_fit_network(X, y)
 
     def _read(self, X: Any, y: Any, *, reset: bool) -> tuple[list[Any], list[tuple[int, int]]]:
         """Return the different samples, and the pairs by their places; after all checks."""
@@ -387,7 +344,7 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
     def _default_averaging() -> ExponentialMovingAverage:
         return ExponentialMovingAverage(0.998)
 
-    def _start(self, generator: Generator, *, max_iter: int | None) -> None:
+    def _start(self, data: Any, generator: Generator, *, max_iter: int | None) -> None:
         """Draw the networks, and set up what training changes."""
         n_features = self.n_features_in_
         template = self.potential_.build(n_features, generator=generator).float()
@@ -403,43 +360,30 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
         self._seed = int(torch.randint(2**31 - 1, (), generator=generator))
         self._state = state
 
-    def _data(self, samples: list[Any], pairs: list[tuple[int, int]]) -> PairData:
-        measures = [read_measure(s, self._image_size, self._compute_device) for s in samples]
-        return PairData.of(measures, pairs, self.potential_)
-
-    def _updates(self, modules: dict, max_iter: int | None) -> tuple[dict, dict]:
-        return build_updates(
-            modules, self.optimizer_, self.averaging_, max_iter=max_iter, n_updates={NETWORK: 1}
-        )
-
-    def _training(self) -> MetaTraining:
-        return MetaTraining(
-            self._state,
+    def _batches(self, data: Any) -> tuple[BatchLoss, Tensor]:
+        pairs = self._pair_data(*data)
+        loss = PairLoss(
+            pairs,
+            cast(Generator, self._state.generator),  # states are built with one here
             self._template,
             self._batched,
-            self.batch_size,
             self.n_points,
             self.n_conjugate_steps,
         )
+        return loss, torch.arange(len(pairs.pairs))
 
-    def _identity(self) -> dict[str, Any]:
-        """What tells a checkpoint which fit it belongs to."""
-        params = self.get_params(deep=False)
-        for name in ("checkpoint", "verbose", "device"):
-            del params[name]
-        return params
+    def _pair_data(self, samples: list[Any], pairs: list[tuple[int, int]]) -> PairData:
+        measures = [read_measure(s, self._image_size, self._compute_device) for s in samples]
+        return PairData.of(measures, pairs, self.potential_)
 
-    def _store(self, result: TrainingResult) -> None:
-        for name, value in self._fitted_attributes(self._state).items():
-            setattr(self, name, value)
-        self.converged_ = result.converged is not False and result.diverged_at is None
+    def _identity_of(self, loss: BatchLoss) -> Any:
+        return cast(PairLoss, loss).data.tensors()
 
-    def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
-        return {
-            "_modules": state.final_modules(),
-            "loss_curve_": list(state.loss_curve),
-            "n_iter_": state.iteration,
-        }
+    def _weight_averaging(self) -> Any:
+        return self.averaging_
+
+    def _on_the_cpu(self) -> dict[str, Any]:
+        return {**super()._on_the_cpu(), "_compute_device": torch.device("cpu")}
 
     # Inference
 
@@ -469,7 +413,7 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
         ]
         for sample, name in zip(samples, ("X", "Y"), strict=True):
             self._check_sample(sample, name)
-        views = [read_measure(s, self._image_size, self._device).view for s in samples]
+        views = [read_measure(s, self._image_size, self._network_device).view for s in samples]
 
         def predict(frame: LinearFrame, source: Tensor, target: Tensor) -> dict[str, nn.Module]:
             return self._predict_modules(frame, (source, target), views)
@@ -478,7 +422,7 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
             clone(self.potential_, safe=False),
             amortizer=GradientMap(clone(self.potential_, safe=False)),
             random_state=self._seed,
-            device=self._device if self.device is not None else None,
+            device=self._network_device if self.device is not None else None,
         )
         return transport._fit_by(predict, *(rows_of(sample) for sample in samples))
 
@@ -521,18 +465,6 @@ class MetaW2GN(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin, BaseE
                 f"{name} has {sample.shape[-1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self._modules[NETWORK].parameters()).device
-
-    def __getstate__(self):
-        # A pickle made after a fit on an accelerator must load on a machine without one.
-        state = super().__getstate__()
-        if "_modules" not in state or self._device.type == "cpu":
-            return state
-        modules = {name: copy.deepcopy(module).cpu() for name, module in self._modules.items()}
-        return {**state, "_modules": modules, "_compute_device": torch.device("cpu")}
 
 
 def _sample(rows: Tensor) -> Tensor:

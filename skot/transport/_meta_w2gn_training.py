@@ -1,33 +1,21 @@
 """Training of a hyper-network on pairs of measures: batches, the step, a run of steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from skot.losses._meta_w2gn import stacked_conjugates, stacked_dual_loss
 from skot.potentials import LinearFrame
-from skot.training import (
-    Checkpoint,
-    MinibatchSampler,
-    Stopping,
-    TrainingResult,
-    TrainingState,
-    fingerprint,
-    train,
-)
 from skot.transport._meta_pairs import (
     Measure,
-    PairNetwork,
     PairStack,
     pair_modules,
     predict_potentials,
 )
-
-#: Name of the network in the state.
-NETWORK = "network"
+from skot.transport._one_network import BatchLoss
 
 
 @dataclass(frozen=True)
@@ -70,85 +58,43 @@ class PairData:
 
 
 @dataclass(frozen=True)
-class MetaTraining:
-    """Trains the network of a state on pairs of measures.
+class PairLoss(BatchLoss):
+    """Mean dual loss of predicted potentials, over pairs that are given by their numbers.
 
     Attributes
     ----------
-    state : TrainingState
-        Its generator draws everything.
+    data : PairData
+        The pairs.
+    generator : torch.Generator
+        Draws the rows of a step.
     template : Module
         A potential like those that are predicted.
     batched : bool
         Whether potentials can be evaluated together.
-    batch_size : int
-        Pairs in a step.
     n_points : int
         Rows of each measure in a step.
     n_conjugate_steps : int
         Steps by which conjugates are refined.
     """
 
-    state: TrainingState
+    data: PairData
+    generator: Generator
     template: nn.Module
     batched: bool
-    batch_size: int
     n_points: int
     n_conjugate_steps: int
 
-    def run(
-        self,
-        data: PairData,
-        *,
-        max_iter: int,
-        stopping: Stopping | None = None,
-        checkpoint: Checkpoint | None = None,
-        params: Any = None,
-        on_iteration: Callable | None = None,
-    ) -> TrainingResult:
-        """Train; `params` tell a checkpoint, with the data, which fit it belongs to."""
-        state, share = self.state, None if stopping is None else stopping.validation_fraction
-        chosen = torch.arange(len(data.pairs))
-        held_out = chosen[:0]
-        if share is not None and len(chosen) > 1:
-            order = torch.randperm(len(chosen), generator=self._generator)
-            n_held_out = max(1, round(share * len(order)))
-            held_out, chosen = order[:n_held_out], order[n_held_out:]
-        sampler = MinibatchSampler(chosen, self.batch_size, generator=self._generator)
-        state.samplers = {NETWORK: sampler}
-        updater, network = state.updaters[NETWORK], cast(PairNetwork, state.modules[NETWORK])
+    def __call__(self, network: nn.Module, items: Tensor) -> Tensor:
+        """Return the loss on fresh rows of the pairs."""
+        return self._loss(network, items, self.generator)
 
-        def step(i: int) -> Tensor:
-            loss = self._loss(network, data, sampler.sample(), self._generator)
-            updater.update(loss)
-            return loss.detach()
+    def held_out(self, network: nn.Module, items: Tensor) -> Tensor:
+        """Return the loss on the same rows every time, so that losses can be compared."""
+        return self._loss(network, items, Generator().manual_seed(0))
 
-        def validate(state: TrainingState) -> float:
-            averaged = cast(PairNetwork, state.averaged_modules()[NETWORK])
-            # The same rows every time: losses are compared with each other.
-            return float(self._loss(averaged, data, held_out, Generator().manual_seed(0)))
-
-        result = train(
-            step,
-            state,
-            max_iter=max_iter,
-            stopping=stopping,
-            validate=validate if len(held_out) else None,
-            checkpoint=checkpoint,
-            fingerprint="" if checkpoint is None else fingerprint(params, data.tensors(), {}),
-            on_iteration=on_iteration,
-        )
-        state.samplers = {}
-        return result
-
-    @property
-    def _generator(self) -> Generator:
-        return cast(Generator, self.state.generator)  # states are built with one here
-
-    def _loss(
-        self, network: PairNetwork, data: PairData, chosen: Tensor, generator: Generator
-    ) -> Tensor:
+    def _loss(self, network: Any, chosen: Tensor, generator: Generator) -> Tensor:
         """Mean dual loss of both directions, less that of the maps between the Gaussian fits."""
+        data = self.data
         device = data.points[0].device
         stack = data.stack.select(chosen.to(device))
         x, y = (self._draw(data, chosen, stack, side, generator) for side in (0, 1))

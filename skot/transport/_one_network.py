@@ -114,7 +114,7 @@ class OneNetworkFit(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin):
     def _batches(self, data: Any) -> tuple[BatchLoss, Tensor]:
         """Return the loss, and the items that batches are made of."""
 
-    def _identity_of(self, data: Any) -> Any:
+    def _identity_of(self, loss: BatchLoss) -> Any:
         """What a checkpoint depends on beside the parameters and the items."""
         return None
 
@@ -141,7 +141,7 @@ class OneNetworkFit(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin):
                     stopping=self.stopping,
                     # A file holds one run: training that goes on is another.
                     checkpoint=None if going_on else self.checkpoint,
-                    identity=(self._own_params(), self._identity_of(data)),
+                    identity=(self._own_params(), self._identity_of(loss)),
                     on_iteration=on_iteration,
                 )
                 self._store(result)
@@ -168,8 +168,15 @@ class OneNetworkFit(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin):
 
     def _updates(self, modules: dict, max_iter: int | None) -> tuple[dict, dict]:
         return build_updates(
-            modules, self.optimizer_, self.averaging, max_iter=max_iter, n_updates={NETWORK: 1}
+            modules,
+            self.optimizer_,
+            self._weight_averaging(),
+            max_iter=max_iter,
+            n_updates={NETWORK: 1},
         )
+
+    def _weight_averaging(self) -> Any:
+        return self.averaging
 
     def _own_params(self) -> dict[str, Any]:
         params = cast(Any, self).get_params(deep=False)
