@@ -111,7 +111,9 @@ class MetaOTRegressor(BaseMetaRegressor):
     Weights are normalised row by row, and may hold zeros. Potentials are known up to a constant:
     predictions have mean zero under a, and potentials `y` are read in that gauge too. For a
     squared Euclidean cost the network predicts the difference to the potential between
-    Gaussians with the same moments.
+    Gaussians with the same moments. With at least 80 targets for each of up to 150 sources, targets
+    of nearly the same costs are gathered into groups, a problem so small that it is solved for
+    every prediction, and the network predicts the difference to its potential.
 
     Training is in float32 but for passes over the kernel; the fitted network has the dtype of
     `X`. ``fit`` keeps a copy of `X` in float32 while it lasts. Fresh problems can be streamed
