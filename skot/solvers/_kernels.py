@@ -128,7 +128,14 @@ class PairwiseKernel:
         """
         # A batch may hold weights of zero: their logarithm has to stay finite.
         row_bias = self._a.log().clamp_min(-1e300) - row_log
-        return -torch.stack([column_logsumexp(self.costs, bias, epsilon) for bias in row_bias])
+        if len(row_bias) == 1:
+            return -column_logsumexp(self.costs, row_bias[0], epsilon)[None]
+        # Several problems have a stored kernel: their costs fit into memory at once.
+        n, m = self.costs.shape
+        logits = self.costs.logit_tiles(row_bias.new_zeros(m), epsilon, torch.float64)(slice(0, n))
+        tiles = row_tiles(len(row_bias), n * m)
+        parts = [torch.logsumexp(row_bias[tile, :, None] + logits, dim=1) for tile in tiles]
+        return -torch.cat(parts)
 
 
 class StoredKernel(PairwiseKernel):

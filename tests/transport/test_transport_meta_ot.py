@@ -6,6 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -130,6 +133,25 @@ def test_the_weights_of_a_row_are_normalised_side_by_side(fitted):
     rows = bumps(4)
     scaled = rows * np.where(np.arange(2 * N) < N, 3.0, 0.01)
     assert_allclose(fitted.predict(scaled), fitted.predict(rows), rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=30)
+@given(
+    rows=arrays(np.float64, (3, 2 * N), elements=st.sampled_from([0.0, 1e-12, 0.3, 1.0, 1e6])),
+    scale=st.floats(1e-6, 1e6),
+)
+def test_properties_of_any_histograms(fitted, rows, scale):
+    """Whatever the weights: finite, centred, invariant to scale, with the target marginal."""
+    rows = rows.copy()
+    rows[:, [0, N]] += 0.1
+    f, couplings = fitted.predict(rows), fitted.predict_coupling(rows)
+    a = rows[:, :N] / rows[:, :N].sum(1, keepdims=True)
+    b = rows[:, N:] / rows[:, N:].sum(1, keepdims=True)
+    assert np.isfinite(f).all()
+    assert_allclose((a * f).sum(1), 0.0, atol=1e-9)
+    assert_allclose(fitted.predict(scale * rows), f, rtol=1e-6, atol=1e-9)
+    assert_allclose(couplings.sum(1), b, rtol=1e-6, atol=1e-9)
+    assert (couplings >= 0.0).all()
 
 
 # Predictions that cannot be trusted
@@ -347,9 +369,9 @@ def test_the_initializer_in_a_transport_with_weights():
     started = clone(transport).set_params(initializer=meta)
     weights = rng.uniform(size=N)
     weights[3] = 0.0
-    for given in (None, weights):
-        expected = clone(transport).fit(X, Y, sample_weight=given)
-        result = clone(started).fit(X, Y, sample_weight=given)
+    for sample_weight in (None, weights):
+        expected = clone(transport).fit(X, Y, sample_weight=sample_weight)
+        result = clone(started).fit(X, Y, sample_weight=sample_weight)
         assert_allclose(result.transform(X), expected.transform(X), rtol=1e-6)
     with pytest.raises(ValueError, match="points that are not in its supports"):
         clone(started).fit(X + 0.1, Y)
