@@ -37,8 +37,8 @@ def meta_ot_section(cells: dict) -> str:
 Passes of Sinkhorn's iteration to a marginal error of {cells["mnist problem"]["tol"]:g} in the L1
 norm, looked at after every pass; a pass is g from f, then f from g. Every start is a source
 potential. *Accelerated* is skot's solver with its defaults, without and with predictions. Seconds
-are those of one core per problem, in a batch of all test problems, without the prediction, which
-has its own row. OTT-JAX solves the same pairs with a dense kernel, all of them mapped over and
+are those of one core per problem, in a batch of all test problems; the prediction has its own row,
+and is part of the time of the accelerated solver that starts there. OTT-JAX solves the same pairs with a dense kernel, all of them mapped over and
 compiled, in the log domain.
 
 ![Gain in passes against training time](images/meta_ot.png)
