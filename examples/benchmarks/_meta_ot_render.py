@@ -38,8 +38,8 @@ Passes of Sinkhorn's iteration to a marginal error of {cells["mnist problem"]["t
 norm, looked at after every pass; a pass is g from f, then f from g. Every start is a source
 potential. *Accelerated* is skot's solver with its defaults, without and with predictions. Seconds
 are those of one core per problem, in a batch of all test problems; the prediction has its own row,
-and is part of the time of the accelerated solver that starts there. OTT-JAX solves the same pairs with a dense kernel, all of them mapped over and
-compiled, in the log domain.
+and is part of the time of the accelerated solver that starts there. OTT-JAX solves the same pairs
+with a dense kernel, all of them mapped over and compiled, in the log domain.
 
 ![Gain in passes against training time](images/meta_ot.png)
 
@@ -47,16 +47,15 @@ compiled, in the log domain.
     for name, title in TITLES.items():
         if f"{name} plain zeros" in cells:
             text += f"### {title}\n\n{_training(cells, name)}\n\n{_starts(cells, name)}\n"
-    return (
-        text
-        + f"""### Problems unlike those of training
+    text += _small_problem(cells)
+    text += f"""### Problems unlike those of training
 
 The model of MNIST on other images of the same grid. A prediction whose half step has a marginal
 error above 0.15 is dropped for zero potentials. The last column is the worst case: passes beyond
 those from zeros, over all problems.
 
 {_transfer(cells)}"""
-    )
+    return text
 
 
 def _training(cells: dict, name: str) -> str:
@@ -135,7 +134,9 @@ def draw_curves(cells: dict) -> None:
         curve = cells[f"{name} curve"]["curve"]
         minutes = [point["seconds"] / 60 for point in curve]
         ax.plot(minutes, [point["gain"] for point in curve], "o-", color=CURVE_COLORS[0])
-        ax.set(xlabel="minutes of training on one core", xlim=(0, None), ylim=(0, None))
+        ax.set(xlabel="minutes of training on one core")
+        ax.set_xlim(0, 1.05 * minutes[-1])
+        ax.set_ylim(0, 1.1 * max(point["gain"] for point in curve))
         ax.set_title(TITLES[name])
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color="0.92")
