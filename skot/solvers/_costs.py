@@ -44,6 +44,11 @@ class PointCosts:
         self._factors = cost.factorize(x, y)
 
     @property
+    def has_class_cost(self) -> bool:
+        """Whether there is an extra cost by class."""
+        return self._class_cost is not None
+
+    @property
     def row_constant(self) -> Tensor:
         """What the tiles leave out of each row of the cost, shape (n,)."""
         if self._factors is None:

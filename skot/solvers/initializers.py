@@ -146,7 +146,7 @@ class MetaInitializer(Initializer):
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
-        "estimator": [HasMethods("predict")],
+        "estimator": [HasMethods("problem_weights")],
         "max_start_error": [Interval(Real, 0, None, closed="left"), None],
     }
 

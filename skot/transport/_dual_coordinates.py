@@ -67,6 +67,7 @@ class DualCoordinates:
         else:
             matrix = cost_matrix(cost).to(a)
             scale = a.mean(0) @ (matrix - matrix.min()) @ b.mean(0)
+            scale = torch.where(scale > 0, scale, 1.0)
             if matrix.shape[1] > _MANY_TARGETS * matrix.shape[0]:
                 pooling = torch.cat([(-matrix.T / (scale * s)).softmax(1) for s in _SCALES], 1)
             n_groups = _GROUPS * matrix.shape[0]

@@ -102,7 +102,7 @@ def positions(points: Tensor, support: Tensor) -> Tensor | None:
     points : Tensor of shape (k, d)
         Points.
     support : Tensor of shape (n, d)
-        Distinct points.
+        Points. Of those that are equal one stands for all, unless `points` is the whole support.
 
     Returns
     -------
@@ -111,6 +111,8 @@ def positions(points: Tensor, support: Tensor) -> Tensor | None:
     """
     if points.shape[1] != support.shape[1]:
         return None
+    if torch.equal(points, support):
+        return torch.arange(len(points), device=points.device)
     _, inverse = torch.unique(torch.cat([support, points]), dim=0, return_inverse=True)
     where = torch.full((len(inverse),), -1, device=inverse.device)
     where[inverse[: len(support)]] = torch.arange(len(support), device=inverse.device)
@@ -132,6 +134,8 @@ def check_same_problem(
             f"epsilon={problem_epsilon:g} in the units of its cost. SinkhornTransport multiplies "
             "its epsilon by the mean cost, unless scale_cost=None."
         )
+    if getattr(problem.costs, "has_class_cost", False):
+        raise ValueError(_other_problem("a class cost"))
     a, b = problem.a.detach(), problem.b.detach()
     if isinstance(problem.cost, Cost) and isinstance(cost, SupportCost):
         if not same_ground_cost(cost, problem.cost):
@@ -142,7 +146,9 @@ def check_same_problem(
         if rows is None or columns is None:
             raise ValueError(_other_problem("points that are not in its supports"))
         full_a, full_b = a.new_zeros(len(a), len(x)), b.new_zeros(len(b), len(y))
-        full_a[:, rows], full_b[:, columns] = a, b
+        # Added up, not written: a problem may hold a point several times.
+        full_a.index_add_(1, rows, a)
+        full_b.index_add_(1, columns, b)
         return full_a, full_b, columns
     if isinstance(problem.cost, Cost) or cost_fingerprint(cost) != cost_fingerprint(problem.cost):
         raise ValueError(_other_problem("another cost"))

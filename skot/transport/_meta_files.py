@@ -43,7 +43,10 @@ def read(
             f"The model in {os.fspath(path)!r} was trained for another cost or other supports "
             f"than {cost!r}: its potentials mean nothing here."
         )
-    coordinates = DualCoordinates(**saved["coordinates"])
+    try:
+        coordinates = DualCoordinates(**saved["coordinates"])
+    except TypeError as error:
+        raise ValueError(_not_ours(path)) from error
     if not math.isclose(coordinates.epsilon, epsilon, rel_tol=1e-9):
         raise ValueError(
             f"The model in {os.fspath(path)!r} was trained for epsilon={coordinates.epsilon:g}, "

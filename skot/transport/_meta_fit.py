@@ -1,8 +1,10 @@
 """How a regressor of potentials is fitted: rows are read, the network is built and trained."""
 
+import math
 from numbers import Real
 from typing import Any, ClassVar, Self, cast
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import validate_data
@@ -18,6 +20,7 @@ from skot.transport._histograms import (
     check_histograms,
     check_supported_cost,
     check_width,
+    cost_fingerprint,
     part_histograms,
     support_sizes,
 )
@@ -117,7 +120,10 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
 
     def _read(self, X: Any, y: Any, *, reset: bool) -> Tensor:
         """Rows [X, y] to train on, after all checks; in float32 where a network reads them."""
-        self.cost_ = check_supported_cost(self.cost)
+        cost = check_supported_cost(self.cost)
+        if not reset:
+            self._check_going_on(cost)
+        self.cost_ = cost
         self._resolve_training_components()
         if y is None and self.cost_ is None:
             raise ValueError(
@@ -126,10 +132,12 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
             )
         X, y = self._validate(X, y, reset=reset)
         self._dtype = resolve_dtype(X)
-        device = resolve_device(self.device, like=X)
+        device = resolve_device(self.device, like=X) if reset else self._compute_device
         rows = to_tensor(X, dtype=torch.float64, device=device)
         if self.cost_ is not None:
             self._check_rows(rows)
+            # Before they are rounded to float32, whose range raw weights may leave.
+            rows = torch.cat(part_histograms(rows, support_sizes(self.cost_)[0]), 1)
         self._regresses = y is not None
         if y is None:
             return rows.float()
@@ -149,15 +157,28 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
         if isinstance(X, Tensor):
             X = check_points(X, estimator=self)
             X = validate_data(self, X, reset=reset, skip_check_array=True)
-            y = y if y is None else check_points(y.reshape(len(y), -1), estimator=self, name="y")
-            if y is not None and len(y) != len(X):
+            if y is None:
+                return X, None
+            y = y if isinstance(y, Tensor) else torch.as_tensor(np.asarray(y))
+            checked = check_points(y.reshape(len(y), -1), estimator=self, name="y")
+            if len(y) != len(X):
                 raise ValueError(f"X has {len(X)} rows, but y has {len(y)} rows.")
-            return X, y
+            return X, checked.reshape(y.shape)
         if y is None:
             return validate_data(self, X, reset=reset, dtype=FLOATS), None
         return validate_data(
             self, X, y, reset=reset, dtype=FLOATS, multi_output=True, y_numeric=True
         )
+
+    def _check_going_on(self, cost: Any) -> None:
+        """Raise if training cannot go on: a network means nothing for another problem."""
+        same = _digest(cost) == self._cost_digest
+        if not same or (cost is not None and not math.isclose(self.epsilon, self.epsilon_)):
+            raise ValueError(
+                f"This {type(self).__name__} was fitted for cost={self.cost_!r} and "
+                f"epsilon={self.epsilon_:g}: training can only go on with them. Fit anew, with "
+                "warm_start=False."
+            )
 
     def _check_rows(self, rows: Tensor) -> None:
         check_width(self.cost_, rows.shape[1], type(self).__name__)
@@ -186,8 +207,9 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
         network = self.network_.build(coordinates.n_inputs, n_outputs, generator=generator)
         modules = {NETWORK: network.to(rows.device, torch.float32)}
         state = TrainingState(modules, *self._updates(modules, max_iter), generator)
-        # Both at once: a network means nothing in the coordinates of another fit.
+        # All at once: a network means nothing in the coordinates of another fit.
         self._coordinates, self._state = coordinates, state
+        self.epsilon_, self._cost_digest = float(self.epsilon), _digest(self.cost_)
 
     def _default_network(self) -> Any:
         cost = self.cost_
@@ -212,7 +234,7 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
         return DualObjective(coordinates, self._semi_dual(torch.float32), n_source)
 
     def _semi_dual(self, dtype: torch.dtype = torch.float64) -> SemiDual:
-        return SemiDual(self.cost_, self.epsilon, dtype=dtype, device=self._compute_device)
+        return SemiDual(self.cost_, self.epsilon_, dtype=dtype, device=self._compute_device)
 
     def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
         attributes = super()._fitted_attributes(state)
@@ -225,3 +247,7 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
     @property
     def _compute_device(self) -> torch.device:
         return next(self._state.modules[NETWORK].parameters()).device
+
+
+def _digest(cost: Any) -> str | None:
+    return None if cost is None else cost_fingerprint(cost)

@@ -1,6 +1,6 @@
 """Pairs of measures as a hyper-network sees them: rows in the frame of the pair, and moments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -69,7 +69,7 @@ class PairStack:
 
     @classmethod
     def of(
-        cls, frames: Sequence[LinearFrame], modules: Sequence[dict[str, nn.Module]]
+        cls, frames: Sequence[LinearFrame], modules: Iterable[dict[str, nn.Module]]
     ) -> "PairStack":
         """Gather what is fixed of pairs, given their frames and networks: see `pair_modules`."""
         n_features = len(frames[0].source_mean)

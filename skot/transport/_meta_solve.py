@@ -50,8 +50,8 @@ def solve_from(
 
 def _merged(parts: list[tuple[Tensor, SinkhornResult]]) -> SinkhornResult:
     """One result of problems that were solved in parts, in their old order."""
-    order = torch.cat([rows for rows, _ in parts]).argsort()
     results = [result for _, result in parts]
+    order = torch.cat([rows for rows, _ in parts]).argsort().to(results[0].f.device)
     longest = max(results, key=lambda result: result.n_iter)
     plans = [plan for result in results for plan in cast(tuple, result.plan)]
     fields: dict[str, Any] = {

@@ -42,6 +42,9 @@ from skot.utils._callbacks import with_callbacks
 from skot.utils._sklearn import HasMethods, Interval, fit_context
 from skot.utils.tensors import resolve_device
 
+#: Pairs that are trained on where X is paired with itself: each takes milliseconds before the first
+#: step, and tens of kilobytes.
+_MOST_PAIRS = 4096
 #: The encoder of clouds reads at most this many points when it predicts.
 _VIEW_ROWS = 2048
 
@@ -226,7 +229,8 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
             Point clouds of shape (n, n_features), or images of shape (height, width,
             n_channels).
         y : list of array-like, default=None
-            The target of each of `X`. None pairs all of `X` with each other.
+            The target of each of `X`. None pairs all of `X` with each other, or 4096 random
+            pairs where there are more.
 
         Returns
         -------
@@ -285,7 +289,7 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
                     f"{owner} pairs the measures of X with each other: it needs at least two, "
                     "or their targets in y."
                 )
-            pairs = list(itertools.combinations(range(len(samples)), 2))
+            pairs = _some_pairs(len(samples))
         else:
             targets = check_measures(y, owner=owner, name="y", seen=seen)
             if len(targets) != len(samples):
@@ -473,6 +477,15 @@ def _sample(rows: Tensor) -> Tensor:
         return rows
     chosen = torch.randint(len(rows), (_VIEW_ROWS,), generator=Generator().manual_seed(0))
     return rows.index_select(0, chosen.to(rows.device))
+
+
+def _some_pairs(n: int) -> list[tuple[int, int]]:
+    """Return all pairs of n measures, or as many as can be held of them, always the same."""
+    pairs = list(itertools.combinations(range(n), 2))
+    if len(pairs) <= _MOST_PAIRS:
+        return pairs
+    order = torch.randperm(len(pairs), generator=Generator().manual_seed(0))
+    return [pairs[k] for k in order[:_MOST_PAIRS].tolist()]
 
 
 def _without_copies(samples: list[Any]) -> tuple[list[Any], list[int]]:

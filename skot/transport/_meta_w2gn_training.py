@@ -48,7 +48,7 @@ class PairData:
             LinearFrame.of(measures[i].points, measures[j].points, "gaussian") for i, j in pairs
         ]
         points, views = zip(*(measure.centred() for measure in measures), strict=True)
-        stack = PairStack.of(frames, [pair_modules(potential, frame) for frame in frames])
+        stack = PairStack.of(frames, (pair_modules(potential, frame) for frame in frames))
         return cls(list(points), list(views), torch.tensor(pairs), stack)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self, cast
 
@@ -30,7 +30,7 @@ NETWORK = "network"
 _VALUE_ITEMS = 1024
 
 
-class BatchLoss:
+class BatchLoss(ABC):
     """Loss of a network on a batch of items, which are rows of data or numbers of them."""
 
     @abstractmethod

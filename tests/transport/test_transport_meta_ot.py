@@ -22,6 +22,7 @@ from skot.costs import GridCost, PrecomputedCost, SupportCost
 from skot.networks import DualMLP, DualUNet
 from skot.solvers import MetaInitializer, sinkhorn
 from skot.training import Adam, CosineSchedule, EarlyStopping, ExponentialMovingAverage
+from skot.utils import stack_domains
 from skot.utils._sklearn import InvalidParameterError
 
 N = 12
@@ -245,6 +246,56 @@ def test_streams_learn_as_a_fit_does():
     assert regressor.solve(rows[:3]).converged.all()
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epsilon": 0.05},
+        {"cost": GridCost((N,), power=1.0)},
+        {"cost": SupportCost(POINTS, POINTS)},
+        {"cost": None},
+    ],
+)
+def test_training_goes_on_for_the_same_problem_only(changed):
+    rows, y = bumps(50), np.ones((50, N))
+    regressor = small(max_iter=2, warm_start=True).fit(rows)
+    before = regressor.predict(rows)
+    regressor.set_params(**changed)
+    for fit in (regressor.fit, regressor.partial_fit):
+        with pytest.raises(ValueError, match=r"was fitted for cost=GridCost.*epsilon=0.02"):
+            fit(rows, y)
+    assert_array_equal(regressor.predict(rows), before)
+    assert regressor.set_params(warm_start=False).fit(rows, y).n_iter_ == 2
+
+
+def test_a_fitted_regressor_keeps_its_epsilon():
+    rows = bumps(50)
+    regressor = small(max_iter=5).fit(rows)
+    score, coupling = regressor.score(rows), regressor.predict_coupling(rows[:1])
+    regressor.set_params(epsilon=1.0)
+    assert regressor.epsilon_ == EPSILON
+    assert regressor.score(rows) == score
+    assert_array_equal(regressor.predict_coupling(rows[:1]), coupling)
+    assert regressor.solve(rows[:2]).epsilon == EPSILON
+    meta = MetaInitializer(FrozenEstimator(regressor))
+    with pytest.raises(ValueError, match="trained for epsilon=0.02"):
+        sinkhorn(a=rows[0, :N], b=rows[0, N:], cost=GRID, epsilon=1.0, initializer=meta)
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+def test_weights_of_any_size_are_learned_from(scale):
+    rows = bumps(50)
+    expected = small(max_iter=5).fit(rows).predict(rows)
+    assert_allclose(
+        small(max_iter=5).fit(scale * rows).predict(rows), expected, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_constant_cost_is_no_trouble():
+    rows = np.random.RandomState(0).uniform(size=(40, 20))
+    regressor = small(PrecomputedCost(np.full((3, 17), 2.0)), max_iter=3).fit(rows)
+    assert np.isfinite(regressor.predict(rows)).all()
+
+
 def test_seeds():
     rows = bumps(100)
     state, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -379,6 +430,46 @@ def test_the_initializer_in_a_transport_with_weights():
         clone(started).set_params(cost="euclidean").fit(X, Y)
 
 
+def test_repeated_points_keep_their_mass():
+    X, Y = POINTS.copy(), POINTS[::-1] + 1.0
+    X[3] = X[2]
+    regressor = small(SupportCost(X, Y), epsilon=0.5, max_iter=5).fit(bumps(50))
+    meta = MetaInitializer(FrozenEstimator(regressor))
+    options = {"epsilon": 0.5, "tol": 1e-8, "initializer": meta}
+    for x, y in ((X, Y), (X[[0, 2, 5, 5]], Y[[1, 1, 4]])):
+        seen = []
+
+        class Spy(MetaInitializer):
+            def target_potential(self, problem, epsilon, seen=seen):
+                seen.append(self.estimator.problem_weights(problem, epsilon))
+                return super().target_potential(problem, epsilon)
+
+        result = sinkhorn(x, y, **{**options, "initializer": Spy(FrozenEstimator(regressor))})
+        a, b, _ = seen[0]
+        assert_allclose([float(a.sum()), float(b.sum())], 1.0)
+        expected = sinkhorn(x, y, epsilon=0.5, tol=1e-8)
+        torch.testing.assert_close(result.dual_value, expected.dual_value)
+
+
+def test_other_problems_and_other_estimators_are_refused(fitted):
+    meta = MetaInitializer(FrozenEstimator(small(None, max_iter=2).fit(np.eye(5), np.eye(5))))
+    weights = np.ones(N)
+    with pytest.raises(ValueError, match="cost=None predicts no potentials"):
+        sinkhorn(a=weights, b=weights, cost=GRID, epsilon=EPSILON, initializer=meta)
+    with pytest.raises(InvalidParameterError, match="estimator"):
+        SinkhornTransport(initializer=MetaInitializer(MaxAbsScaler())).fit(POINTS, POINTS)
+    regressor = small(SupportCost(POINTS, POINTS), epsilon=0.5, max_iter=2).fit(bumps(10))
+    transport = SinkhornTransport(
+        0.5,
+        scale_cost=None,
+        class_reg=1.0,
+        initializer=MetaInitializer(FrozenEstimator(regressor)),
+    )
+    rows, labels, domain = stack_domains(POINTS, POINTS, np.arange(N) % 2, np.arange(N) % 2)
+    with pytest.raises(ValueError, match="a class cost"):
+        transport.fit(rows, labels, sample_domain=domain)
+
+
 def test_a_regressor_that_is_not_frozen_is_unfitted_by_cloning(fitted):
     transport = SinkhornTransport(epsilon=EPSILON, initializer=MetaInitializer(fitted))
     with pytest.raises(ValueError, match="FrozenEstimator"):
@@ -470,6 +561,21 @@ def test_bad_rows(fitted, fault, kind):
     for method in (fitted.predict, fitted.solve, fitted.score, fitted.partial_fit):
         with pytest.raises(ValueError, match=message.replace("MetaOTRegressor is", ".* is")):
             method(rows)
+
+
+def test_bad_scores(fitted):
+    rows = bumps(6)
+    with pytest.raises(ValueError, match="sample_weight"):
+        fitted.score(rows, sample_weight=np.ones(5))
+    with pytest.raises(ValueError, match=r"y must have shape \(6, 12\)"):
+        fitted.score(rows, np.ones((6, 1)))
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_one_output_of_tensors(as_list):
+    X = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
+    y = X[:, 0].tolist() if as_list else X[:, 0]
+    assert small(None, max_iter=2).fit(X, y).predict(X).shape == (30,)
 
 
 def test_bad_labels():

@@ -28,7 +28,7 @@ from skot.training import (
     ExponentialMovingAverage,
     TimeBudget,
 )
-from skot.transport import _meta_measures, _one_network
+from skot.transport import _meta_measures, _meta_w2gn, _one_network
 from skot.transport._meta_w2gn_training import PairLoss
 
 
@@ -586,3 +586,12 @@ def test_progress_bar(capsys):
     assert "MetaW2GN - fit" in capsys.readouterr().out
     assert same(verbose, expected)
     pickle.dumps(verbose)
+
+
+def test_many_clouds_make_some_of_their_pairs(monkeypatch):
+    monkeypatch.setattr(_meta_w2gn, "_MOST_PAIRS", 5)
+    pairs = _meta_w2gn._some_pairs(6)
+    assert len(set(pairs)) == 5
+    assert pairs == _meta_w2gn._some_pairs(6)
+    assert len(_meta_w2gn._some_pairs(3)) == 3
+    assert meta(max_iter=2).fit(clouds(6)).predict_transport(X, Y).transform(X).shape == X.shape
