@@ -79,7 +79,7 @@ def _starts(cells: dict, name: str) -> str:
         error = cell.get("error_after_2")
         rows.append(
             [
-                f"{kind}, {start}",
+                f"{kind}, {start}{_share(cell, cells[f'{name} problem'])}",
                 number(cell["mean"]),
                 number(cell["median"]),
                 str(cell["largest"]),
@@ -93,6 +93,12 @@ def _starts(cells: dict, name: str) -> str:
     rows.append(["prediction alone", "", "", "", "", "", "", number(1e3 * seconds)])
     header = ["start", "mean passes", "median", "largest", "gain", "gain in medians"]
     return table([*header, "error after 2 passes", "ms"], rows)
+
+
+def _share(cell: dict, problem: dict) -> str:
+    """Say so where a row is of some of the problems only."""
+    n_solved = cell.get("n_problems", problem["n_test"])
+    return "" if n_solved == problem["n_test"] else f" (the first {n_solved})"
 
 
 def _small_problem(cells: dict) -> str:

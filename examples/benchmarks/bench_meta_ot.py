@@ -87,10 +87,10 @@ def main() -> None:
         rows = problem.draw(problem.n_test, np.random.RandomState(5), "test")
         store.put(f"{name} problem", n_test=problem.n_test, epsilon=problem.epsilon, tol=TOL)
         compare(problem, rows, regressor, name, store)
+        for peer, row in solve_with_ott(problem, rows).items():
+            store.put(f"{name} {peer}", **row)
+            report(f"{name} {peer}: {row}")
         if name == "mnist":
-            for peer, row in solve_with_ott(problem, rows).items():
-                store.put(f"{name} {peer}", **row)
-                report(f"{name} {peer}: {row}")
             for kind, others in transfer_sets(N_TRANSFER).items():
                 compare(problem, others, regressor, f"{kind} transfer", store)
     if args.output.parent == RESULTS:
