@@ -64,8 +64,9 @@ def recolor(picture, transport):
 
 n = len(new)
 figure, axes = plt.subplots(
-    n + 1, n + 1, figsize=(9.6, 9.6), gridspec_kw={"hspace": 0.04, "wspace": 0.04}
+    n + 1, n + 1, figsize=(8, 8), gridspec_kw={"hspace": 0.04, "wspace": 0.04}
 )
+figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99)
 for ax in axes.flat:
     ax.set_axis_off()
 for i in range(n):
