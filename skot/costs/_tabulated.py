@@ -208,6 +208,27 @@ class GridCost(Component):
             costs.append((points[:, None] - points).abs() ** self.power)
         return costs
 
+    def scale(self, a: Tensor, b: Tensor) -> Tensor:
+        """Mean cost under the product of two measures, one axis at a time.
+
+        Parameters
+        ----------
+        a, b : Tensor of shape (size,)
+            Weights that sum to one.
+
+        Returns
+        -------
+        scale : Tensor of shape ()
+            The matrix is never formed.
+        """
+        a, b = a.reshape(tuple(self.shape)), b.reshape(tuple(self.shape))
+        total = a.new_zeros(())
+        for axis, cost in enumerate(self.axis_costs(dtype=a.dtype, device=a.device)):
+            others = [k for k in range(a.ndim) if k != axis]
+            along_a, along_b = (w.sum(others) if others else w for w in (a, b))
+            total = total + along_a @ cost @ along_b
+        return total
+
     def matrix(self) -> Tensor:
         """Full cost matrix, N x N for N grid points.
 

@@ -126,7 +126,7 @@ class _Architecture(Component):
         super().validate()
         for name, value in self.get_params(deep=False).items():
             if name in _SIZES and value is not None:
-                check_sizes(value, name, type(self).__name__)
+                _check_sizes(value, name, type(self).__name__)
 
 
 class Potential(_Architecture):
@@ -209,8 +209,7 @@ class Map(_Architecture):
 _SIZES = ("hidden_layer_sizes", "channels", "image_shape")
 
 
-def check_sizes(value: Sequence[Any], name: str, owner: str) -> None:
-    """Raise an `InvalidParameterError` unless `value` holds positive integers."""
+def _check_sizes(value: Sequence[Any], name: str, owner: str) -> None:
     sizes = list(value)
     if not sizes or not all(isinstance(size, Integral) and int(size) >= 1 for size in sizes):
         raise InvalidParameterError(

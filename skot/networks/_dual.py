@@ -10,16 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skot.base import Component
 from skot.networks._activations import ACTIVATIONS
-from skot.networks._base import check_sizes
+from skot.networks._base import _Architecture
 from skot.networks._chain import Dense
 from skot.networks._images import ImageConvolution, ResidualBlock, halve
 from skot.networks._mlp import dense_layers
 from skot.utils._sklearn import Interval, InvalidParameterError, StrOptions
 
 
-class DualNetwork(Component, ABC):
+class DualNetwork(_Architecture, ABC):
     """Base class of the architectures that read rows of one width and write rows of another.
 
     A subclass stores its hyper-parameters in ``__init__`` and implements :meth:`build`.
@@ -86,11 +85,6 @@ class DualMLP(DualNetwork):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
-
-    def validate(self) -> None:
-        """Check the parameters; see :meth:`skot.base.Component.validate`."""
-        super().validate()
-        check_sizes(self.hidden_layer_sizes, "hidden_layer_sizes", type(self).__name__)
 
     def build(self, n_inputs: int, n_outputs: int, *, generator: Generator) -> nn.Module:
         """Draw a module; see :meth:`DualNetwork.build`."""
@@ -198,9 +192,6 @@ class DualUNet(DualNetwork):
     def validate(self) -> None:
         """Check the parameters; see :meth:`skot.base.Component.validate`."""
         super().validate()
-        for name in ("channels", "hidden_layer_sizes", "image_shape"):
-            if getattr(self, name) is not None:
-                check_sizes(getattr(self, name), name, type(self).__name__)
         if self.image_shape is not None and len(self.image_shape) != 2:
             raise InvalidParameterError(
                 "The 'image_shape' parameter of DualUNet must be (height, width). "

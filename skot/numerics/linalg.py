@@ -170,3 +170,36 @@ def gaussian_potential(y: Tensor, source: Tensor, target: Tensor, epsilon: float
         Up to a constant.
     """
     return (y * (y - y @ gaussian_map(target, source, epsilon))).sum(-1)
+
+
+def gaussian_fit_potential(x: Tensor, y: Tensor, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
+    r"""Target potentials of the Gaussian problems with the moments of weighted points.
+
+    .. math::
+
+        g(y) = (y - m_b)^\top (I - K) (y - m_b) + 2 (y - m_b)^\top (m_b - m_a)
+
+    where K is the entropic map from N(m_b, B) to N(m_a, A), both centred.
+
+    Parameters
+    ----------
+    x, y : Tensor of shape (n, d), (m, d)
+        Source and target points.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights that sum to one.
+    epsilon : float
+        Entropic regularisation.
+
+    Returns
+    -------
+    potentials : Tensor of shape (n_problems, m)
+        Up to a constant. Memory O(n_problems (n + m) d).
+    """
+    # Relative to one point: clouds far from the origin keep their digits.
+    origin = x[0]
+    x, y = x - origin, y - origin
+    mean_a, mean_b = a @ x, b @ y
+    x, y = x - mean_a[:, None], y - mean_b[:, None]
+    source, target = x.mT @ (a[:, :, None] * x), y.mT @ (b[:, :, None] * y)
+    linear = 2.0 * (y @ (mean_b - mean_a)[:, :, None])[:, :, 0]
+    return linear + gaussian_potential(y, source, target, epsilon)

@@ -27,7 +27,7 @@ class GridKernel:
     """
 
     def __init__(self, cost: GridCost, a: Tensor, b: Tensor):
-        self._shape = tuple(cost.shape)
+        self._cost, self._shape = cost, tuple(cost.shape)
         self._axis_costs = cost.axis_costs(device=a.device)
         self._all = (a, b)
         self._a, self._b = a, b
@@ -101,14 +101,7 @@ class GridKernel:
         scale : float
             In the units of the cost.
         """
-        a = self._a.mean(0).reshape(self._shape)
-        b = self._b.mean(0).reshape(self._shape)
-        total = 0.0
-        for axis, cost in enumerate(self._axis_costs):
-            others = [k for k in range(len(self._shape)) if k != axis]
-            along_a, along_b = (w.sum(others) if others else w for w in (a, b))
-            total += float(along_a @ cost @ along_b)
-        return total
+        return float(self._cost.scale(self._a.mean(0), self._b.mean(0)))
 
     def select(self, kept: Tensor | None) -> None:
         """Choose the problems that are worked on.

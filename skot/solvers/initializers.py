@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skot.base import Component
 from skot.costs import GridCost, SquaredEuclidean
-from skot.numerics.linalg import gaussian_potential
+from skot.numerics.linalg import gaussian_fit_potential
 from skot.utils._sklearn import HasMethods, Interval
 
 
@@ -93,21 +93,7 @@ class GaussianInitializer(Initializer):
                 "GaussianInitializer needs the squared Euclidean cost, between points or on a "
                 f"grid. Got {type(cost).__name__}."
             )
-        a, b = problem.a.detach(), problem.b.detach()
-        # Relative to one point: clouds far from the origin keep their digits.
-        origin = x[0]
-        x, y = x - origin, y - origin
-        mean_a, mean_b = a @ x, b @ y
-        centred = y - mean_b[:, None]
-        covariances = _covariances(x, mean_a, a), _covariances(y, mean_b, b)
-        linear = 2.0 * (centred @ (mean_b - mean_a)[:, :, None])[:, :, 0]
-        return linear + gaussian_potential(centred, *covariances, epsilon)
-
-
-def _covariances(x: Tensor, means: Tensor, weights: Tensor) -> Tensor:
-    """Covariance of the points under each of the weights."""
-    centred = x - means[:, None]
-    return centred.mT @ (weights[:, :, None] * centred)
+        return gaussian_fit_potential(x, y, problem.a.detach(), problem.b.detach(), epsilon)
 
 
 class MetaInitializer(Initializer):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from skot.costs import GridCost, SquaredEuclidean, SupportCost, check_cost, cost_matrix
-from skot.numerics.linalg import gaussian_potential
+from skot.numerics.linalg import gaussian_fit_potential
 from skot.transport._aggregated import AggregatedTargets, aggregate_targets, solve_aggregated
 
 #: Targets for each source from which target weights are pooled, and the lengths over which they
@@ -63,7 +63,7 @@ class DualCoordinates:
         """Choose them for the cost and the first problems seen."""
         pooling = aggregated = None
         if isinstance(cost, GridCost):
-            scale = _grid_scale(cost, a.mean(0), b.mean(0))
+            scale = cost.scale(a.mean(0), b.mean(0))
         else:
             matrix = cost_matrix(cost).to(a)
             scale = a.mean(0) @ (matrix - matrix.min()) @ b.mean(0)
@@ -113,14 +113,8 @@ class DualCoordinates:
         if self.points is None:
             return torch.zeros_like(a)
         x, y = self.points
-        mean_a, mean_b = a @ x, b @ y
-        x, y = x - mean_a[:, None], y - mean_b[:, None]
-        covariance_a = x.mT @ (a[:, :, None] * x)
-        covariance_b = y.mT @ (b[:, :, None] * y)
-        linear = 2.0 * (x @ (mean_a - mean_b)[:, :, None])[:, :, 0]
         # The target potential of the problem with the sides swapped is the source potential.
-        known = linear + gaussian_potential(x, covariance_b, covariance_a, self.epsilon)
-        return centred(known, a)
+        return centred(gaussian_fit_potential(y, x, b, a, self.epsilon), a)
 
     @property
     def unit(self) -> Tensor:
@@ -163,17 +157,6 @@ def _spread(block: Tensor) -> Tensor:
     """Root mean square of centred numbers, one for all columns."""
     spread = (block - block.mean(0)).square().mean().sqrt()
     return torch.where(spread > 0, spread, 1.0).expand(block.shape[1])
-
-
-def _grid_scale(cost: GridCost, a: Tensor, b: Tensor) -> Tensor:
-    """Mean cost, one axis at a time."""
-    a, b = a.reshape(tuple(cost.shape)), b.reshape(tuple(cost.shape))
-    total = a.new_zeros(())
-    for axis, matrix in enumerate(cost.axis_costs(device=a.device)):
-        others = [k for k in range(a.ndim) if k != axis]
-        along_a, along_b = (w.sum(others) if others else w for w in (a, b))
-        total = total + along_a @ matrix @ along_b
-    return total
 
 
 @dataclass(frozen=True)

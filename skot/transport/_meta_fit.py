@@ -1,20 +1,22 @@
-"""How a regressor of potentials is fitted: rows are read, the network is built and trained."""
+"""How a regressor of potentials comes by its network: trained on rows, or read from a file."""
 
 import math
+import os
 from numbers import Real
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import validate_data
-from torch import Generator, Tensor
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Generator, Tensor, nn
 
 from skot.base import check_component
 from skot.costs import GridCost
 from skot.networks import DualMLP, DualUNet
 from skot.solvers import SemiDual
-from skot.training import Adam, CosineSchedule, Optimizer, TrainingState
+from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult, TrainingState
+from skot.transport import _meta_files as files
 from skot.transport._dual_coordinates import DualCoordinates, PlainCoordinates
 from skot.transport._histograms import (
     check_histograms,
@@ -30,6 +32,7 @@ from skot.transport._one_network import NETWORK, BatchLoss, OneNetworkFit
 from skot.utils._callbacks import with_callbacks
 from skot.utils._points import FLOATS, check_points
 from skot.utils._sklearn import HasMethods, Interval, fit_context
+from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
 
 #: Sides of a grid from which a network of images is the default.
@@ -37,7 +40,7 @@ _IMAGE_SIDE = 8
 
 
 class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """The training half of :class:`MetaOTRegressor`."""
+    """The half of :class:`MetaOTRegressor` that builds, trains, stores and loads networks."""
 
     _parameter_constraints: ClassVar[dict] = {
         "epsilon": [Interval(Real, 0, None, closed="neither")],
@@ -201,15 +204,18 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
             n_outputs = support_sizes(self.cost_)[0]
             a, b = part_histograms(rows[:, :n_inputs], n_outputs)
             coordinates = DualCoordinates.of(self.cost_, self.epsilon, a, b)
-        self.network_ = check_component(
-            self.network, default=self._default_network, kind="build", name="network"
-        )
-        network = self.network_.build(coordinates.n_inputs, n_outputs, generator=generator)
+        network = self._build_network(coordinates.n_inputs, n_outputs, generator)
         modules = {NETWORK: network.to(rows.device, torch.float32)}
         state = TrainingState(modules, *self._updates(modules, max_iter), generator)
         # All at once: a network means nothing in the coordinates of another fit.
         self._coordinates, self._state = coordinates, state
         self.epsilon_, self._cost_digest = float(self.epsilon), _digest(self.cost_)
+
+    def _build_network(self, n_inputs: int, n_outputs: int, generator: Generator) -> nn.Module:
+        self.network_ = check_component(
+            self.network, default=self._default_network, kind="build", name="network"
+        )
+        return self.network_.build(n_inputs, n_outputs, generator=generator)
 
     def _default_network(self) -> Any:
         cost = self.cost_
@@ -247,6 +253,66 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
     @property
     def _compute_device(self) -> torch.device:
         return next(self._state.modules[NETWORK].parameters()).device
+
+    # Files
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted network to a file, with a digest of the cost it belongs to.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; it is read back by :meth:`load`, without unpickling anything.
+
+        Raises
+        ------
+        ValueError
+            Without a cost: pickle the estimator instead.
+        """
+        check_is_fitted(self)
+        if self.cost_ is None:
+            raise ValueError("save needs a cost; a MetaOTRegressor without one can be pickled.")
+        coordinates = cast(DualCoordinates, self._coordinates)
+        files.write(path, self.cost_, coordinates, self._modules[NETWORK])
+
+    def load(self, path: str | os.PathLike) -> Self:
+        """Become the fitted regressor that was saved, of the same cost, epsilon and network.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file written by :meth:`save`.
+
+        Returns
+        -------
+        self : object
+            Fitted; ``partial_fit`` goes on with a new optimizer.
+
+        Raises
+        ------
+        ValueError
+            If the file was made for another cost, other supports, another epsilon or another
+            network, or by something else.
+        """
+        with self._unchanged_by_failure():
+            self.cost_ = check_supported_cost(self.cost)
+            self._resolve_training_components()
+            coordinates, weights = files.read(path, self.cost_, self.epsilon)
+            self.epsilon_ = coordinates.epsilon
+            self._cost_digest = cost_fingerprint(self.cost_)
+            # Names of columns belong to another fit.
+            self.__dict__.pop("feature_names_in_", None)
+            n_source, n_target = support_sizes(self.cost_)
+            generator = check_generator(self.random_state)
+            network = self._build_network(coordinates.n_inputs, n_source, generator)
+            self._dtype = files.fill(network, weights, path)
+            device = resolve_device(self.device)
+            modules = {NETWORK: network.to(device, torch.float32)}
+            self._coordinates = coordinates
+            self._state = TrainingState(modules, *self._updates(modules, None), generator)
+            self.n_features_in_, self._regresses = n_source + n_target, False
+            self._store(TrainingResult(0, None, "max_iter", (), None))
+        return self
 
 
 def _digest(cost: Any) -> str | None:

@@ -1,9 +1,8 @@
 """A regressor that predicts the dual potentials of entropic transport problems."""
 
-import os
 import warnings
 from collections.abc import Callable
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,17 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skot.base import check_component
 from skot.costs import GridCost, PrecomputedCost, cost_matrix
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.solvers import SinkhornResult
-from skot.training import TrainingResult, TrainingState
-from skot.transport import _meta_files as files
 from skot.transport._dual_coordinates import DualCoordinates, centred
 from skot.transport._histograms import (
     check_same_problem,
-    check_supported_cost,
-    cost_fingerprint,
     part_histograms,
     support_sizes,
 )
@@ -31,8 +25,7 @@ from skot.transport._meta_solve import solve_from, trusted_start
 from skot.transport._one_network import NETWORK
 from skot.utils._points import check_points
 from skot.utils._sklearn import check_weights
-from skot.utils.random import check_generator
-from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
+from skot.utils.tensors import resolve_dtype, to_tensor
 
 
 class MetaOTRegressor(BaseMetaRegressor):
@@ -203,9 +196,7 @@ class MetaOTRegressor(BaseMetaRegressor):
             outputs = outputs[:, 0] if self._y_ndim == 1 else outputs
         else:
             outputs = self._potential(*self._part(rows))
-        if isinstance(X, Tensor):
-            return outputs.to(device=X.device, dtype=resolve_dtype(X))
-        return outputs.cpu().numpy().astype(X.dtype, copy=False)
+        return _like(X, outputs)
 
     def predict_target_potential(self, X: Any) -> Any:
         """Predict the target potentials: one half step from the source potentials.
@@ -227,9 +218,7 @@ class MetaOTRegressor(BaseMetaRegressor):
         """
         X, a, b = self._read_problems(X, "predict_target_potential")
         g = self._semi_dual().step(self._potential(a, b), a, b).target_potential
-        if isinstance(X, Tensor):
-            return g.to(device=X.device, dtype=resolve_dtype(X))
-        return g.cpu().numpy().astype(X.dtype, copy=False)
+        return _like(X, g)
 
     def predict_coupling(self, X: Any) -> np.ndarray:
         r"""Predict the couplings.
@@ -418,69 +407,6 @@ class MetaOTRegressor(BaseMetaRegressor):
             return self.cost_
         return PrecomputedCost(cost_matrix(self.cost_).to(self._compute_device))
 
-    # Files
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the fitted network to a file, with a digest of the cost it belongs to.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; it is read back by :meth:`load`, without unpickling anything.
-
-        Raises
-        ------
-        ValueError
-            Without a cost: pickle the estimator instead.
-        """
-        check_is_fitted(self)
-        if self.cost_ is None:
-            raise ValueError("save needs a cost; a MetaOTRegressor without one can be pickled.")
-        coordinates = cast(DualCoordinates, self._coordinates)
-        files.write(path, self.cost_, coordinates, self._modules[NETWORK])
-
-    def load(self, path: str | os.PathLike) -> Self:
-        """Become the fitted regressor that was saved, of the same cost, epsilon and network.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A file written by :meth:`save`.
-
-        Returns
-        -------
-        self : object
-            Fitted; ``partial_fit`` goes on with a new optimizer.
-
-        Raises
-        ------
-        ValueError
-            If the file was made for another cost, other supports, another epsilon or another
-            network, or by something else.
-        """
-        with self._unchanged_by_failure():
-            self.cost_ = check_supported_cost(self.cost)
-            self._resolve_training_components()
-            coordinates, weights = files.read(path, self.cost_, self.epsilon)
-            self.epsilon_ = coordinates.epsilon
-            self._cost_digest = cost_fingerprint(self.cost_)
-            # Names of columns belong to another fit.
-            self.__dict__.pop("feature_names_in_", None)
-            n_source, n_target = support_sizes(self.cost_)
-            self.network_ = check_component(
-                self.network, default=self._default_network, kind="build", name="network"
-            )
-            generator = check_generator(self.random_state)
-            network = self.network_.build(coordinates.n_inputs, n_source, generator=generator)
-            self._dtype = files.fill(network, weights, path)
-            device = resolve_device(self.device)
-            modules = {NETWORK: network.to(device, torch.float32)}
-            self._coordinates = coordinates
-            self._state = TrainingState(modules, *self._updates(modules, None), generator)
-            self.n_features_in_, self._regresses = n_source + n_target, False
-            self._store(TrainingResult(0, None, "max_iter", (), None))
-        return self
-
     # For MetaInitializer
 
     def problem_weights(self, problem: Any, epsilon: float) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -508,3 +434,10 @@ class MetaOTRegressor(BaseMetaRegressor):
         if self.cost_ is None:
             raise ValueError("A MetaOTRegressor with cost=None predicts no potentials.")
         return check_same_problem(self.cost_, self.epsilon_, problem, epsilon)
+
+
+def _like(X: Any, values: Tensor) -> Any:
+    """Back to the kind, dtype and device of the input."""
+    if isinstance(X, Tensor):
+        return values.to(device=X.device, dtype=resolve_dtype(X))
+    return values.cpu().numpy().astype(X.dtype, copy=False)

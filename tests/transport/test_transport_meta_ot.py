@@ -535,7 +535,6 @@ def spoilt(row, column, value):
 
 def emptied(row, side):
     rows = bumps(6)
-    rows[row, :N] if side == "source" else rows[row, N:]
     rows[row, slice(None, N) if side == "source" else slice(N, None)] = 0.0
     return rows
 
