@@ -24,8 +24,8 @@ _LEAST_SIZE, _SIZES_PER_OCTAVE = 16, 8
 
 
 @dataclass(frozen=True)
-class LBFGSResult:
-    r"""Minimisers of a batch of functions.
+class RowMinima:
+    r"""Minimisers of a batch of functions, as a batched method has found them.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ def batched_lbfgs(
     max_iter: int = 50,
     tol: float = 1e-3,
     memory_size: int = 10,
-) -> LBFGSResult:
+) -> RowMinima:
     r"""Minimise one smooth function per row.
 
     Each row runs its own L-BFGS iteration [1]_ with a backtracking line search; all rows are
@@ -79,7 +79,7 @@ def batched_lbfgs(
 
     Returns
     -------
-    result : LBFGSResult
+    result : RowMinima
         Never raises for lack of convergence.
 
     Notes
@@ -120,7 +120,7 @@ def batched_lbfgs(
     tensor(True)
     """
     batch = _Batch(value_and_gradient, x_init.detach(), tol, memory_size)
-    result = LBFGSResult(
+    result = RowMinima(
         torch.empty_like(batch.x),
         torch.empty_like(batch.value),
         torch.empty_like(batch.value),
@@ -213,7 +213,7 @@ class _Batch:
         finite = torch.isfinite(self.value + self.squared_norm)
         self.active = finite & (self.squared_norm > self._limit)
 
-    def store(self, result: LBFGSResult) -> None:
+    def store(self, result: RowMinima) -> None:
         """Write the rows to their places in the result."""
         small = self.squared_norm <= self._limit
         for whole, part in (
