@@ -5,6 +5,7 @@ __version__ = "0.1.0.dev0"
 from skot.adaptation import DomainAdaptation
 from skot.transport import (
     GaussianTransport,
+    LagrangianOT,
     MetaOTRegressor,
     MetaW2GN,
     NeuralOT,
@@ -15,6 +16,7 @@ from skot.transport import (
 __all__ = [
     "DomainAdaptation",
     "GaussianTransport",
+    "LagrangianOT",
     "MetaOTRegressor",
     "MetaW2GN",
     "NeuralOT",

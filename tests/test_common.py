@@ -22,11 +22,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skot import GaussianTransport, MetaOTRegressor, NeuralOT, SinkhornTransport, W2GNTransport
+from skot import (
+    GaussianTransport,
+    LagrangianOT,
+    MetaOTRegressor,
+    NeuralOT,
+    SinkhornTransport,
+    W2GNTransport,
+)
+from skot.costs import HillObstacle, KineticPotential
 from skot.losses import WeakQuadratic
 from skot.metrics import sinkhorn_divergence
 from skot.model_selection import DomainKFold
-from skot.networks import ConditionalMLP, DualMLP, MLPMap, MLPPotential
+from skot.networks import ConditionalMLP, DualMLP, MLPMap, MLPPotential, SplinePath
 from skot.utils import stack_domains
 from skot.utils.estimator_checks import parametrize_with_transport_checks
 
@@ -50,6 +58,19 @@ def small_weak_ot(**params):
     )
 
 
+def small_lagrangian(lagrangian=None, **params):
+    """Return one with least-action costs."""
+    networks = {
+        "potential": MLPPotential((16, 16)),
+        "amortizer": MLPMap((16, 16)),
+        "path": SplinePath(4, hidden_layer_sizes=(16,)),
+    }
+    return LagrangianOT(lagrangian, **{**networks, "max_iter": 20, **params})
+
+
+HILL = KineticPotential(HillObstacle(strength=0.1))
+
+
 def small_meta(**params):
     """Return a regressor that is fitted as fast."""
     return MetaOTRegressor(network=DualMLP((32, 32)), max_iter=200, **params)
@@ -61,6 +82,8 @@ TRANSPORTS = [
     small_w2gn(random_state=0),
     small_neural_ot(fit_inverse_transform=True, random_state=0),
     small_weak_ot(fit_inverse_transform=True, random_state=0),
+    small_lagrangian(random_state=0),
+    small_lagrangian(HILL, max_iter=5, random_state=0),
 ]
 each_transport = pytest.mark.parametrize(
     "transport", TRANSPORTS, ids=lambda transport: type(transport).__name__
@@ -95,6 +118,8 @@ ALL_ESTIMATORS = [
     small_w2gn(),
     small_neural_ot(),
     small_weak_ot(),
+    small_lagrangian(),
+    small_lagrangian(HILL, max_iter=5),
     small_meta(),
 ]
 
@@ -121,6 +146,8 @@ def test_scikit_learn_checks_with_routing(estimator, check):
         small_neural_ot(),
         small_weak_ot(),
         small_weak_ot(fit_inverse_transform=True),
+        small_lagrangian(),
+        small_lagrangian(HILL),
     ]
 )
 def test_transport_checks(estimator, check):
@@ -155,7 +182,7 @@ def test_sample_domain_is_requested_by_default(transport, routing):
     requests = transport.get_metadata_routing()
     for method in ("fit", "transform", "score"):
         assert getattr(requests, method).requests["sample_domain"] is True
-    if isinstance(transport, W2GNTransport | NeuralOT):
+    if isinstance(transport, W2GNTransport | NeuralOT | LagrangianOT):
         assert requests.partial_fit.requests["sample_domain"] is True
     else:
         assert requests.fit.requests["sample_weight"] is None
@@ -284,7 +311,7 @@ def test_reference(transport, samples):
     X, _ = samples
     if isinstance(transport, NeuralOT):
         pytest.skip("trained for longer, and judged by its accuracy, in test_transport_neural_ot")
-    if isinstance(transport, W2GNTransport):
+    if isinstance(transport, W2GNTransport | LagrangianOT):
         transport = clone(transport).set_params(max_iter=300)
     uniform = clone(transport).set_params(reference="uniform").fit(X)
     moved = uniform.transform(X)

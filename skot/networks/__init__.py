@@ -9,9 +9,12 @@ from skot.networks._gradient_map import GradientMap
 from skot.networks._hyper import HyperModule, HyperNetwork
 from skot.networks._icnn import ICNN
 from skot.networks._log_sum_exp import LogSumExpPotential
+from skot.networks._metric import MetricModule, NeuralMetric
 from skot.networks._mlp import MLPMap, MLPPotential
+from skot.networks._path import SplinePath
 from skot.networks._pretrain import pretrain_identity
 from skot.networks._resnet import ResNetPotential
+from skot.networks._started import StartedMap, StartedPotential
 from skot.networks._unet import UNet
 
 __all__ = [
@@ -31,10 +34,15 @@ __all__ = [
     "MLPPotential",
     "Map",
     "MapModule",
+    "MetricModule",
+    "NeuralMetric",
     "Potential",
     "PotentialModule",
     "ResNetEncoder",
     "ResNetPotential",
+    "SplinePath",
+    "StartedMap",
+    "StartedPotential",
     "UNet",
     "pretrain_identity",
 ]

@@ -3,6 +3,7 @@
 from skot.potentials._brenier import BrenierPotential, LinearFrame
 from skot.potentials._entropic import EntropicPotentials
 from skot.potentials._frame import Frame
+from skot.potentials._framed import FramedPotential
 from skot.potentials._kantorovich import KantorovichPotential
 from skot.potentials._translation_frame import TranslationFrame
 
@@ -10,6 +11,7 @@ __all__ = [
     "BrenierPotential",
     "EntropicPotentials",
     "Frame",
+    "FramedPotential",
     "KantorovichPotential",
     "LinearFrame",
     "TranslationFrame",

@@ -4,6 +4,7 @@ A step is a function of the caller; the room knows tensors, parameters and steps
 what they are for.
 """
 
+from skot.training._annealing import Annealing
 from skot.training._averaging import ExponentialMovingAverage, WeightAverage
 from skot.training._checkpoint import Checkpoint, fingerprint
 from skot.training._loop import TrainingResult, train
@@ -17,6 +18,7 @@ from skot.training._updater import Updater
 __all__ = [
     "Adam",
     "AdamW",
+    "Annealing",
     "Checkpoint",
     "ConstantSchedule",
     "CosineSchedule",

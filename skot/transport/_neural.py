@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from skot.measures import REFERENCES
-from skot.potentials import Frame
 from skot.training import (
     Checkpoint,
     Stopping,
@@ -179,12 +178,13 @@ class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
         """Raise if training cannot go on from the fit before."""
 
     @abstractmethod
-    def _make_frame(self, source: Tensor, target: Tensor) -> Frame:
-        """Choose the coordinates in which the networks see the rows."""
+    def _set_up(
+        self, source: Tensor, target: Tensor, generator: Generator
+    ) -> tuple[Any, dict[str, nn.Module]]:
+        """Choose the coordinates in which the networks see the rows, and draw the networks.
 
-    @abstractmethod
-    def _build_modules(self, frame: Any, generator: Generator) -> dict[str, nn.Module]:
-        """Draw the networks, on the device of the frame and in float32."""
+        They are on the device of the frame and in float32.
+        """
 
     @abstractmethod
     def _updates_per_iteration(self) -> dict[str, int]:
@@ -220,8 +220,7 @@ class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
     ) -> None:
         """Fix the coordinates, draw the networks, and set up what training changes."""
         target = self._target_measure.points if target is None else target
-        frame = self._make_frame(source, target)
-        modules = self._build_modules(frame, generator)
+        frame, modules = self._set_up(source, target, generator)
         state = TrainingState(modules, *self._updates(modules, max_iter), generator)
         # Both at once: networks of one fit mean nothing in the coordinates of another.
         self._frame, self._state = frame, state

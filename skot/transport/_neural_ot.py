@@ -411,7 +411,9 @@ class NeuralOT(BaseNeuralTransport):
             means = frame.source_mean[None], frame.target_mean[None]
             self._units = self._units_in(frame, *means)
 
-    def _make_frame(self, source: Tensor, target: Tensor) -> Frame:
+    def _set_up(
+        self, source: Tensor, target: Tensor, generator: Generator
+    ) -> tuple[Frame, dict[str, nn.Module]]:
         frame: Frame
         if getattr(self._architectures["transport_map"], "reads_images", False):
             frame = TranslationFrame.of(source, target)
@@ -420,7 +422,11 @@ class NeuralOT(BaseNeuralTransport):
             frame = LinearFrame.of(source, target, self.preconditioning if linear else "identity")
         self._units = self._units_in(frame, source, target)
         self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
-        return frame
+        costs = self._framed_costs(frame)
+        modules = build_modules(self._architectures, costs, generator=generator)
+        width = getattr(modules["transport_map"], "n_noise_features", 0)
+        self.noise_bank_ = self.noise_.bank(width, generator) if width else None
+        return frame, modules
 
     def _units_in(self, frame: Frame, source: Tensor, target: Tensor) -> tuple[float, ...]:
         samples = ((source, target), (target, source))
@@ -432,13 +438,6 @@ class NeuralOT(BaseNeuralTransport):
 
     def _framed_costs(self, frame: Frame) -> dict[str, FramedCost]:
         return framed_costs(self.cost_, frame, self._units, both=self.fit_inverse_transform)
-
-    def _build_modules(self, frame: Frame, generator: Generator) -> dict[str, nn.Module]:
-        costs = self._framed_costs(frame)
-        modules = build_modules(self._architectures, costs, generator=generator)
-        width = getattr(modules["transport_map"], "n_noise_features", 0)
-        self.noise_bank_ = self.noise_.bank(width, generator) if width else None
-        return modules
 
     def _updates_per_iteration(self) -> dict[str, int]:
         updates = {"transport_map": self.n_map_steps, "potential": 1}

@@ -322,7 +322,7 @@ class W2GNTransport(BaseNeuralTransport):
         generator = check_generator(self.random_state)
         source, _ = self._read_both(X, split, generator)
         target = self._target_measure.points
-        self._frame = self._make_frame(source, target)
+        self._frame = LinearFrame.of(source, target, self.preconditioning)
         modules = predict(self._frame, source, target)
         self._state = TrainingState(modules, *self._updates(modules, self.max_iter), generator)
         self._store(source, target, TrainingResult(0, None, "predicted", (), None))
@@ -349,11 +349,11 @@ class W2GNTransport(BaseNeuralTransport):
             ),
         }
 
-    def _make_frame(self, source: Tensor, target: Tensor) -> LinearFrame:
-        return LinearFrame.of(source, target, self.preconditioning)
-
-    def _build_modules(self, frame: LinearFrame, generator: Generator) -> dict[str, nn.Module]:
-        return build_modules(**self._architectures, frame=frame, generator=generator)
+    def _set_up(
+        self, source: Tensor, target: Tensor, generator: Generator
+    ) -> tuple[LinearFrame, dict[str, nn.Module]]:
+        frame = LinearFrame.of(source, target, self.preconditioning)
+        return frame, build_modules(**self._architectures, frame=frame, generator=generator)
 
     def _updates_per_iteration(self) -> dict[str, int]:
         return {"potential": 1, "amortizer": self.n_amortizer_steps}

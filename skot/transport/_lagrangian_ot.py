@@ -1,0 +1,597 @@
+"""Optimal transport with least-action costs."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
+from torch import Generator, Tensor, nn
+
+from skot.base import check_component
+from skot.costs import Kinetic, check_lagrangian
+from skot.losses import EnergyAugmentation
+from skot.networks import MLPMap, MLPPotential, SplinePath
+from skot.numerics.splines import path_basis
+from skot.numerics.tiles import row_tiles
+from skot.potentials import Frame, FramedPotential, TranslationFrame
+from skot.solvers.c_transform import CTransformResult, LBFGSCTransform
+from skot.solvers.geodesic import GeodesicResult, GeodesicSolver, LBFGSGeodesic
+from skot.training import Adam, Annealing
+from skot.transport._framed_lagrangian import (
+    FramedLagrangian,
+    cost_unit,
+    gaussian_start,
+    solved_pairs,
+)
+from skot.transport._lagrangian_problem import LagrangianProblem, bounds_of
+from skot.transport._lagrangian_training import LagrangianTraining, build_modules
+from skot.transport._neural import BaseNeuralTransport
+from skot.transport._two_sample_training import some_rows
+from skot.utils._sklearn import HasMethods
+from skot.utils.validation import DomainSplit, split_domains
+
+#: Arguments of c-transforms are looked for in a box that is wider than the sample by this share
+#: of its range.
+_MARGIN = 0.25
+#: Costs and dual values are computed on at most this many training rows a side.
+_COST_ROWS = 1024
+#: Training rows whose predicted paths others may try out.
+_BANK_ROWS = 512
+#: Points at which a Lagrangian is looked at before training.
+_CHECKED_ROWS = 512
+
+
+class LagrangianOT(BaseNeuralTransport):
+    r"""Transport one sample to another along paths of least action.
+
+    The cost of a pair of points is the least action of a curve between them,
+
+    .. math:: c(x, y) = \inf_{\gamma(0) = x, \gamma(1) = y} \int_0^1 L(\gamma, \gamma', t) \, dt,
+
+    and the potential g solves the dual of optimal transport with that cost,
+
+    .. math::
+
+        \max_g \; E_x g^c(x) + E_y g(y), \qquad g^c(x) = \min_y \; c(x, y) - g(y),
+
+    whose minimiser :math:`T(x)` is the optimal map. At every step one network predicts the end
+    points of a batch and another one the paths, as cubic splines; the c-transform solver refines
+    both together, and the potential follows the gradient that Danskin's theorem gives at the
+    refined points [1]_. No differential equation is solved.
+
+    Parameters
+    ----------
+    lagrangian : Lagrangian or callable, default=None
+        L, called as ``L(x, v, t)`` on tensors of shapes (..., n_features), (..., n_features) and
+        (...,): :class:`~skot.costs.Kinetic`, :class:`~skot.costs.KineticPotential` (obstacles),
+        :class:`~skot.costs.RiemannianKinetic` (metrics), :class:`~skot.costs.PowerKinetic`, or a
+        function of one's own. None is ``Kinetic()``, whose cost is
+        :math:`\frac12 |x - y|^2`.
+    potential : Potential, default=None
+        Architecture of g: any object with ``build(n_features, *, generator)``. None is
+        ``MLPPotential((64, 64, 64, 64), activation="silu")``.
+    amortizer : Map, default=None
+        Architecture of the network that predicts end points. None is
+        ``MLPMap((64, 64, 64, 64), activation="silu")``.
+    path : SplinePath, default=None
+        Splines, and the network that predicts them. None is ``SplinePath()``. Not used where
+        straight lines are known to be optimal.
+    c_transform_solver : CTransformSolver, default=None
+        Refines predictions, in training and in ``transform``:
+        :class:`~skot.solvers.c_transform.LBFGSCTransform`,
+        :class:`~skot.solvers.c_transform.AdamCTransform`, or any object with ``solve``. None is
+        ``LBFGSCTransform(max_iter=20, tol=1e-2, proximity=30.0)``.
+    geodesic_solver : GeodesicSolver, default=None
+        Finds paths between given points, in ``path_cost`` and ``geodesic``. None is
+        ``LBFGSGeodesic()``.
+    annealing : Annealing, default=None
+        How barriers rise and sharpen in ``fit``; of no effect without barriers. None is
+        ``Annealing()``.
+    augmentation : EnergyAugmentation, default=None
+        How much predicted end points follow the sample on the other side, beside the end points
+        that solve the problem. None is ``EnergyAugmentation(3.0)``.
+    optimizer : Optimizer, default=None
+        Of all networks. None is ``Adam(lr=5e-3, schedule=CosineSchedule())``.
+    averaging : ExponentialMovingAverage, default=None
+        Averages the weights over the last steps. None does not.
+    stopping : Stopping, default=None
+        Ends training before `max_iter`: :class:`~skot.training.EarlyStopping`,
+        :class:`~skot.training.TimeBudget`. None never does.
+    checkpoint : Checkpoint, default=None
+        A file from which ``fit`` resumes after a crash; it takes a `random_state` that repeats,
+        such as an int. Not used when ``warm_start`` goes on from a fit. None writes nothing.
+    preconditioning : {"gaussian", "identity"}, default="gaussian"
+        Where training starts: at the solution for the Gaussian fits of the samples and a
+        quadratic fit of the cost, or at a map that leaves every row in its place.
+    reference : {"normal", "uniform"}, default="normal"
+        The target when ``fit`` is given none: the standard normal, or the uniform distribution on
+        the unit cube. Every step of training draws from it anew.
+    max_iter : int, default=1000
+        Updates of the potential in ``fit``.
+    batch_size : int, default=512
+        Rows of each side in a step; a smaller sample makes smaller batches.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the networks of the fit before, in its coordinates and with
+        a new optimizer.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the initial weights and the batches.
+    device : str, torch.device or None, default=None
+        Where to compute: ``None`` follows the input (NumPy: CPU), ``"auto"`` takes CUDA when
+        there is one.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    potential_ : FramedPotential
+        g, on tensors, up to a constant.
+    source_potential_ : FramedPotential
+        :math:`f = g^c`, on tensors, up to a constant: learned from the slopes of c-transforms.
+    cost_value_ : float
+        Mean cost of the transport of training rows (at most 1024, which are kept for it),
+        :math:`E_x \, c(x, T(x))`; computed on demand.
+    dual_value_ : float
+        Dual value on training rows; computed on demand.
+    duality_gap_ : float
+        ``cost_value_ - dual_value_``. It is zero at the solution and may have either sign.
+    lagrangian_, c_transform_solver_, geodesic_solver_ : object
+        The components that were used; as well ``annealing_``, ``augmentation_``, ``optimizer_``.
+    loss_curve_ : list of float
+        Minus the dual value of each batch, in the units of the networks.
+    n_iter_ : int
+        Number of steps.
+    converged_ : bool
+        False if `stopping` waits for convergence and it did not come, or if training diverged.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where `X` has them.
+
+    See Also
+    --------
+    W2GNTransport : For the quadratic cost, to which this is a roundabout way.
+    LagrangianMetricLearner : Learns the metric from populations in time.
+    skot.solvers.c_transform.LBFGSCTransform : The c-transforms, on tensors.
+    skot.solvers.geodesic.LBFGSGeodesic : The geodesics, on tensors.
+
+    Notes
+    -----
+    Minimisation is local. Paths around obstacles are found because barriers are weak and blurred
+    when training starts; paths between any two points (``geodesic``) are solved for from several
+    starts.
+
+    ``inverse_transform`` is the c-transform of f in the other direction,
+    :math:`\arg\min_x c(x, y) - f(x)`. The network f is not trained against g: its slope is
+    regressed on that of :math:`g^c`, which the envelope theorem gives.
+
+    Networks see both samples in common coordinates, centred and scaled by one number, and costs
+    in units of their mean. Training is in float32; the fitted networks have the dtype of `X`.
+
+    Arguments of c-transforms are looked for in a box around the sample, wider than it by a
+    quarter of its range on every side.
+
+    References
+    ----------
+    .. [1] Pooladian, A.-A., Domingo-Enrich, C., Chen, R. T. Q. and Amos, B. (2024). Neural
+       optimal transport with Lagrangian costs. UAI, Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skot import LagrangianOT
+    >>> from skot.costs import HillObstacle, KineticPotential
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.normal(scale=0.1, size=(100, 2)) - [1.0, 0.0]
+    >>> transport = LagrangianOT(
+    ...     KineticPotential(HillObstacle(strength=5.0)), max_iter=5, random_state=0
+    ... ).fit(X, X + [2.0, 0.0])
+    >>> transport.transport_paths(X, n_times=10).shape
+    (100, 10, 2)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "lagrangian": [callable, None],
+        "potential": [HasMethods("build"), None],
+        "amortizer": [HasMethods("build"), None],
+        "path": [HasMethods("build"), None],
+        "c_transform_solver": [HasMethods("solve"), None],
+        "geodesic_solver": [GeodesicSolver, None],
+        "annealing": [Annealing, None],
+        "augmentation": [EnergyAugmentation, None],
+        **BaseNeuralTransport._training_constraints,
+    }
+    _default_components: ClassVar[dict] = {
+        "lagrangian": Kinetic,
+        "potential": MLPPotential,
+        "amortizer": MLPMap,
+        "path": SplinePath,
+        "c_transform_solver": LBFGSCTransform,
+        "geodesic_solver": LBFGSGeodesic,
+        "annealing": Annealing,
+        "augmentation": EnergyAugmentation,
+        "optimizer": Adam,
+    }
+    _divergence_advice = "Lower the learning rate of the optimizer, or the strength of barriers."
+
+    def __init__(
+        self,
+        lagrangian=None,
+        *,
+        potential=None,
+        amortizer=None,
+        path=None,
+        c_transform_solver=None,
+        geodesic_solver=None,
+        annealing=None,
+        augmentation=None,
+        optimizer=None,
+        averaging=None,
+        stopping=None,
+        checkpoint=None,
+        preconditioning="gaussian",
+        reference="normal",
+        max_iter=1000,
+        batch_size=512,
+        warm_start=False,
+        random_state=None,
+        device=None,
+        verbose=False,
+    ):
+        self.lagrangian = lagrangian
+        self.potential = potential
+        self.amortizer = amortizer
+        self.path = path
+        self.c_transform_solver = c_transform_solver
+        self.geodesic_solver = geodesic_solver
+        self.annealing = annealing
+        self.augmentation = augmentation
+        self.optimizer = optimizer
+        self.averaging = averaging
+        self.stopping = stopping
+        self.checkpoint = checkpoint
+        self.preconditioning = preconditioning
+        self.reference = reference
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    # Paths
+
+    def transport_paths(self, X: Any, n_times: int = 50) -> Any:
+        """Follow source rows on their way to the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows.
+        n_times : int, default=50
+            Number of times, equally spaced from 0 to 1.
+
+        Returns
+        -------
+        paths : array of shape (n_rows, n_times, n_features)
+            From the rows themselves to what ``transform`` makes of them. Memory
+            O(n_rows * n_times).
+        """
+        return self._followed(X, _equal_times(n_times))
+
+    def transport_at(self, X: Any, t: float) -> Any:
+        """Transport source rows for a part of the time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows.
+        t : float
+            Time, from 0 (the source) to 1 (the target).
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Where the rows are at that time.
+
+        Raises
+        ------
+        ValueError
+            If the time is not in [0, 1].
+        """
+        if not 0.0 <= t <= 1.0:
+            raise ValueError(f"t must be between 0 and 1. Got {t!r}.")
+        return self._followed(X, torch.tensor([float(t)], dtype=torch.float64))[:, 0]
+
+    def geodesic(self, X: Any, Y: Any, n_times: int = 50) -> Any:
+        """Find paths of least action between given points.
+
+        Parameters
+        ----------
+        X, Y : array-like of shape (n_rows, n_features)
+            Where the paths start and end, row by row. Any points.
+        n_times : int, default=50
+            Number of times, equally spaced from 0 to 1.
+
+        Returns
+        -------
+        paths : array of shape (n_rows, n_times, n_features)
+            Found by `geodesic_solver`, to which the path network makes a suggestion.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If some paths were not found to the tolerance of the solver.
+        """
+        times = _equal_times(n_times)
+        split, x, y = self._pairs(X, Y)
+        paths = x.new_empty(len(x), len(times), x.shape[1])
+        for rows, found in self._solved_geodesics(x, y):
+            paths[rows] = self._problem.curves(x[rows], y[rows], found.path, times)
+        return self._restore(self._frame.source_rows_back(paths.double()), X, split)
+
+    def path_cost(self, X: Any, Y: Any, *, amortized: bool = False) -> Any:
+        """Compute the cost of given pairs of points, row by row.
+
+        Parameters
+        ----------
+        X, Y : array-like of shape (n_rows, n_features)
+            Where paths start and end. Any points.
+        amortized : bool, default=False
+            Whether to trust the path network. Otherwise `geodesic_solver` works on what it
+            suggests, and from other starts.
+
+        Returns
+        -------
+        cost : array of shape (n_rows,)
+            :math:`c(x_i, y_i)`, in the units of the Lagrangian: the action of a path, so an upper
+            bound up to the accuracy of the quadrature.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If some paths were not found to the tolerance of the solver.
+        """
+        split, x, y = self._pairs(X, Y)
+        problem, costs = self._problem, x.new_empty(len(x))
+        if amortized:
+            with torch.no_grad():
+                for rows in row_tiles(len(x), problem.row_width):
+                    costs[rows] = problem.predicted_cost(self._modules, x[rows], y[rows])
+        else:
+            for rows, found in self._solved_geodesics(x, y):
+                costs[rows] = found.cost
+        return self._restore(problem.lagrangian.unit * costs.double(), X, split)
+
+    # Values
+
+    @property
+    def cost_value_(self) -> float:
+        """Mean cost of the transport of training rows; solved for on demand."""
+        return self._solved_values()[0]
+
+    @property
+    def dual_value_(self) -> float:
+        """Dual value on training rows; solved for on demand."""
+        return self._solved_values()[1]
+
+    @property
+    def duality_gap_(self) -> float:
+        """Difference of the two; solved for on demand."""
+        cost, dual = self._solved_values()
+        return cost - dual
+
+    def _solved_values(self) -> tuple[float, float]:
+        check_is_fitted(self)
+        x, y = (some_rows(rows, _COST_ROWS) for rows in self._value_rows)
+        x, y = self._frame.source_rows(x).to(self._dtype), self._frame.target_rows(y)
+        potential, unit = self._modules["potential"], self._problem.lagrangian.unit
+        with torch.no_grad():
+            found = self._problem.transport(self._modules, x)
+            cost = float(self._geodesic_between(x, found).cost.mean())
+            on_images = float(potential(found.argument).mean())
+            on_target = float(potential(y.to(self._dtype)).mean())
+        return unit * cost, unit * (cost - on_images + on_target)
+
+    # Fitting
+
+    def _resolve_components(self) -> None:
+        self.lagrangian_ = check_component(
+            self.lagrangian, default=Kinetic, kind="__call__", name="lagrangian"
+        )
+        self.c_transform_solver_ = check_component(
+            self.c_transform_solver,
+            default=lambda: LBFGSCTransform(max_iter=20, tol=1e-2, proximity=30.0),
+            kind="solve",
+            name="c_transform_solver",
+        )
+        self.geodesic_solver_ = check_component(
+            self.geodesic_solver,
+            default=LBFGSGeodesic,
+            kind=GeodesicSolver,
+            name="geodesic_solver",
+        )
+        self.annealing_ = check_component(
+            self.annealing, default=Annealing, kind=Annealing, name="annealing"
+        )
+        self.augmentation_ = check_component(
+            self.augmentation,
+            default=lambda: EnergyAugmentation(3.0),
+            kind=EnergyAugmentation,
+            name="augmentation",
+        )
+        self._resolve_training_components()
+        defaults: dict[str, Callable[[], Any]] = {
+            "potential": lambda: MLPPotential((64, 64, 64, 64), activation="silu"),
+            "amortizer": lambda: MLPMap((64, 64, 64, 64), activation="silu"),
+            "path": SplinePath,
+        }
+        self._architectures = {
+            name: check_component(getattr(self, name), default=default, kind="build", name=name)
+            for name, default in defaults.items()
+        }
+
+    def _set_up(
+        self, source: Tensor, target: Tensor, generator: Generator
+    ) -> tuple[Frame, dict[str, nn.Module]]:
+        self._check_lagrangian(source, target)
+        both = TranslationFrame.of(source, target)
+        mean = 0.5 * (both.source_mean + both.target_mean)
+        spread = torch.cat([source - mean, target - mean]).square().mean()
+        frame = TranslationFrame(mean, mean, float(spread) or 1.0)
+        x, y = frame.source_rows(source), frame.target_rows(target)
+        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
+        basis = path_basis(0) if straight else self._architectures["path"].basis()
+        lagrangian = FramedLagrangian(self.lagrangian_, mean, frame.scale**0.5, frame.scale)
+        pairs = solved_pairs(lagrangian, x, y, basis)
+        unit = cost_unit(*pairs)
+        start = gaussian_start(x, y, (*pairs[:2], pairs[2] / unit))
+        if self.preconditioning == "identity":
+            start = start.at_rest()
+        self._problem = LagrangianProblem(
+            FramedLagrangian(self.lagrangian_, mean, frame.scale**0.5, unit * frame.scale),
+            basis,
+            self.c_transform_solver_,
+            bounds_of(x, _MARGIN),
+            bounds_of(y, _MARGIN),
+            some_rows(x, _BANK_ROWS),
+        )
+        modules = build_modules(
+            self._architectures, start, x, y, straight=straight, generator=generator
+        )
+        return frame, modules
+
+    def _check_lagrangian(self, source: Tensor, target: Tensor) -> None:
+        """Raise, before any work, where the Lagrangian is not defined."""
+        n = min(_CHECKED_ROWS, max(len(source), len(target)))
+        x, y = (rows[torch.arange(n, device=rows.device) % len(rows)] for rows in (source, target))
+        for t in (0.0, 0.5, 1.0):
+            check_lagrangian(self.lagrangian_, torch.lerp(x, y, t), y - x, x.new_full((n,), t))
+
+    def _check_going_on(self) -> None:
+        # The parameters may have been set after the fit: they count from here on.
+        self._check_lagrangian(*self._value_rows)
+        problem = self._problem
+        lagrangian = replace(problem.lagrangian, lagrangian=self.lagrangian_)
+        self._problem = replace(problem, lagrangian=lagrangian, solver=self.c_transform_solver_)
+
+    def _updates_per_iteration(self) -> dict[str, int]:
+        names = ("potential", "amortizer", "source_potential", "inverse_amortizer", "path")
+        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
+        return dict.fromkeys(names[: len(names) - straight], 1)
+
+    def _training(self) -> LagrangianTraining:
+        state = self._state
+        planned = next(iter(state.updaters.values())).max_iter
+        return LagrangianTraining(
+            state,
+            self._frame,
+            self.batch_size,
+            self._problem,
+            self.annealing_,
+            self.augmentation_,
+            planned,
+            state.iteration,
+        )
+
+    def _attributes_of(self, modules: dict[str, nn.Module], frame: Frame) -> dict[str, Any]:
+        unit = self._problem.lagrangian.unit
+        problem = self._problem.to(frame.source_mean).with_bank(modules)
+        return {
+            "potential_": FramedPotential(modules["potential"], frame, unit),
+            "source_potential_": FramedPotential(modules["source_potential"], frame, unit),
+            "_problem": problem,
+        }
+
+    # Inference
+
+    def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
+        moved = torch.empty_like(x)
+        for rows, _, found in self._solved(x):
+            moved[rows] = self._frame.target_rows_back(found.argument.to(x.dtype))
+        return moved
+
+    def _inverse_map(self, y: Tensor) -> Tensor:
+        moved = torch.empty_like(y)
+        for rows, _, found in self._solved(y, backward=True):
+            moved[rows] = self._frame.source_rows_back(found.argument.to(y.dtype))
+        return moved
+
+    def _followed(self, X: Any, times: Tensor) -> Any:
+        """Where source rows are at given times, of shape (n_rows, n_times, n_features)."""
+        check_is_fitted(self)
+        split = split_domains(self, X, reset=False)
+        x = self._to_compute(split.X_source)
+        paths = x.new_empty(len(x), len(times), x.shape[1])
+        problem = self._problem
+        for rows, points, found in self._solved(x):
+            path = self._geodesic_between(points, found).path
+            curves = problem.curves(points, found.argument, path, times)
+            paths[rows] = self._frame.source_rows_back(curves.to(x.dtype))
+        return self._restore(paths, X, split)
+
+    def _geodesic_between(self, x: Tensor, found: CTransformResult) -> GeodesicResult:
+        """Find the paths between rows in the frame and their images."""
+        problem = self._problem
+        return self.geodesic_solver_.solve(
+            problem.lagrangian, x, found.argument, problem.basis, found.path
+        )
+
+    def _pairs(self, X: Any, Y: Any) -> tuple[DomainSplit, Tensor, Tensor]:
+        """Check rows that are paired one by one, and bring them into the frame."""
+        check_is_fitted(self)
+        split = split_domains(self, X, Y, reset=False)
+        if split.X_target is None:
+            raise ValueError("Y must be two-dimensional: the rows at which paths end.")
+        check_consistent_length(split.X_source, split.X_target)
+        x, y = self._to_compute(split.X_source), self._to_compute(split.X_target)
+        frame, dtype = self._frame, self._dtype
+        return split, frame.source_rows(x).to(dtype), frame.target_rows(y).to(dtype)
+
+    def _solved(
+        self, rows: Tensor, *, backward: bool = False
+    ) -> Iterator[tuple[slice, Tensor, CTransformResult]]:
+        """Solve c-transforms tile by tile: which rows, these rows in the frame, the result."""
+        problem, n_failed = self._problem, 0
+        into_frame = self._frame.target_rows if backward else self._frame.source_rows
+        solve = problem.transport_back if backward else problem.transport
+        for tile in row_tiles(len(rows), problem.row_width):
+            points = into_frame(rows[tile]).to(self._dtype)
+            found = solve(self._modules, points)
+            n_failed += int((~found.converged).sum())
+            yield tile, points, found
+        self._warn_of(n_failed, len(rows), "c_transform_solver")
+
+    def _solved_geodesics(self, x: Tensor, y: Tensor) -> Iterator[tuple[slice, GeodesicResult]]:
+        """Find paths between rows in the frame, tile by tile."""
+        problem, n_failed = self._problem, 0
+        for tile in row_tiles(len(x), problem.row_width):
+            with torch.no_grad():
+                suggestion = problem.suggested_path(self._modules, x[tile], y[tile])
+            found = self.geodesic_solver_.solve(
+                problem.lagrangian, x[tile], y[tile], problem.basis, suggestion
+            )
+            n_failed += int((~found.converged).sum())
+            yield tile, found
+        self._warn_of(n_failed, len(x), "geodesic_solver")
+
+    def _warn_of(self, n_failed: int, n_rows: int, name: str) -> None:
+        if n_failed:
+            warnings.warn(
+                f"The paths of {n_failed} of {n_rows} rows were not found to the tolerance of "
+                f"{type(getattr(self, name + '_')).__name__}: they are approximate. Increase "
+                f"max_iter or tol of {name}, or train longer.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+
+def _equal_times(n_times: int) -> Tensor:
+    if not isinstance(n_times, Integral) or n_times < 1:
+        raise ValueError(f"n_times must be a positive integer. Got {n_times!r}.")
+    return torch.linspace(0.0, 1.0, int(n_times), dtype=torch.float64)
