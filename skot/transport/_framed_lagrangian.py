@@ -16,6 +16,8 @@ _N_PAIRS = 256
 _PAIRS_PER_COEFFICIENT = 3
 #: Penalty of the coefficients of the shape, relative to the number of pairs.
 _RIDGE = 1e-4
+#: Errors of an exact model, as a share of the spread of the costs.
+_EXACT = 0.01
 #: What is added to covariances, as a share of their mean variance.
 _SHRINKAGE = 1e-3
 #: Units are at least this, in those of kinetic energy: a metric of zeros has no unit.
@@ -83,6 +85,8 @@ class GaussianStart:
         Of the map, for rows: ``x @ matrix + shift``.
     inverse_matrix, inverse_shift : Tensor
         Of the map back.
+    is_exact : bool
+        Whether the model is the cost, so that the slope of the cost in x determines y.
     """
 
     source_hessian: Tensor
@@ -93,12 +97,15 @@ class GaussianStart:
     shift: Tensor
     inverse_matrix: Tensor
     inverse_shift: Tensor
+    is_exact: bool
 
     def at_rest(self) -> "GaussianStart":
         """Return the start that moves nothing."""
         zeros, none = torch.zeros_like(self.matrix), torch.zeros_like(self.shift)
         identity = torch.eye(len(none)).to(zeros)
-        return GaussianStart(zeros, none, zeros, none, identity, none, identity, none)
+        return GaussianStart(
+            zeros, none, zeros, none, identity, none, identity, none, self.is_exact
+        )
 
 
 def solved_pairs(
@@ -141,7 +148,7 @@ def gaussian_start(
         For a model that is the Euclidean one where pairs are too few to know better.
     """
     mean_x, mean_y = source.mean(0), target.mean(0)
-    model = _quadratic_model(mean_x, mean_y, *pairs)
+    model, is_exact = _quadratic_model(mean_x, mean_y, *pairs)
     covariance_x, covariance_y = _regular(source, target)
     # The cost is -<M'x', y'> up to functions of one point.
     cross = model["cross"]
@@ -162,13 +169,14 @@ def gaussian_start(
         mean_y - mean_x @ matrix,
         inverse_matrix,
         mean_x - mean_y @ inverse_matrix,
+        is_exact,
     )
 
 
 def _quadratic_model(
     mean_x: Tensor, mean_y: Tensor, x: Tensor, y: Tensor, costs: Tensor
-) -> dict[str, Tensor]:
-    """Coefficients of the quadratic model of the cost about the means."""
+) -> tuple[dict[str, Tensor], bool]:
+    """Coefficients of the quadratic model of the cost about the means, and whether it is exact."""
     d = len(mean_x)
     identity = torch.eye(d).to(x)
     shift = mean_x - mean_y
@@ -183,7 +191,7 @@ def _quadratic_model(
     n_coefficients = 1 + 2 * d + d * (d + 1) + d * d
     flat = float(residual.std()) <= 1e-6 * float(costs.abs().mean()) if len(costs) > 1 else True
     if flat or len(costs) < _PAIRS_PER_COEFFICIENT * n_coefficients:
-        return model
+        return model, flat
     x, y = x - mean_x, y - mean_y
     size_x, size_y = (float(rows.square().mean().sqrt()) or 1.0 for rows in (x, y))
     x, y = x / size_x, y / size_y
@@ -200,15 +208,18 @@ def _quadratic_model(
     penalty = _RIDGE * len(costs) * torch.eye(features.shape[1]).to(features)
     penalty[0, 0] = 0.0  # not of the constant
     coefficients = torch.linalg.solve(features.T @ features + penalty, features.T @ residual)
+    unexplained = float((residual - features @ coefficients).square().mean().sqrt())
+    is_exact = unexplained <= _EXACT * float(costs.std())
     parts = torch.split(coefficients, [column.shape[1] for column in columns])
     _, slope_x, slope_y, square_x, square_y, cross = parts
-    return {
+    found = {
         "source_hessian": identity + _symmetric(square_x, upper, d) / size_x**2,
         "source_slope": shift + slope_x / size_x,
         "target_hessian": identity + _symmetric(square_y, upper, d) / size_y**2,
         "target_slope": -shift + slope_y / size_y,
         "cross": identity - cross.view(d, d) / (size_x * size_y),
     }
+    return found, is_exact
 
 
 def _symmetric(coefficients: Tensor, upper: Tensor, d: int) -> Tensor:

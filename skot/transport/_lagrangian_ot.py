@@ -38,7 +38,7 @@ from skot.utils.validation import DomainSplit, split_domains
 
 #: Arguments of c-transforms are looked for in a box that is wider than the sample by this share
 #: of its range.
-_MARGIN = 0.25
+_MARGIN = 0.1
 #: Costs and dual values are computed on at most this many training rows a side.
 _COST_ROWS = 1024
 #: Training rows whose predicted paths others may try out.
@@ -86,7 +86,8 @@ class LagrangianOT(BaseNeuralTransport):
         Refines predictions, in training and in ``transform``:
         :class:`~skot.solvers.c_transform.LBFGSCTransform`,
         :class:`~skot.solvers.c_transform.AdamCTransform`, or any object with ``solve``. None is
-        ``LBFGSCTransform(max_iter=20, tol=1e-2, proximity=30.0)``.
+        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=30.0)``, without proximity where
+        the cost is quadratic or straight lines are known to be optimal: see Notes.
     geodesic_solver : GeodesicSolver, default=None
         Finds paths between given points, in ``path_cost`` and ``geodesic``. None is
         ``LBFGSGeodesic()``.
@@ -166,6 +167,12 @@ class LagrangianOT(BaseNeuralTransport):
     when training starts; paths between any two points (``geodesic``) are solved for from several
     starts.
 
+    Where shortest paths bend around a corner, the cost depends on the distances to the corner
+    alone: whole curves of end points are equally good, and g does not tell them apart. Two things
+    settle it. Predicted end points follow the target sample by an energy distance
+    (`augmentation`), as in :class:`NeuralOT`, and refined ones stay near the prediction
+    (``proximity`` of the solver).
+
     ``inverse_transform`` is the c-transform of f in the other direction,
     :math:`\arg\min_x c(x, y) - f(x)`. The network f is not trained against g: its slope is
     regressed on that of :math:`g^c`, which the envelope theorem gives.
@@ -174,7 +181,7 @@ class LagrangianOT(BaseNeuralTransport):
     in units of their mean. Training is in float32; the fitted networks have the dtype of `X`.
 
     Arguments of c-transforms are looked for in a box around the sample, wider than it by a
-    quarter of its range on every side.
+    tenth of its range on every side.
 
     References
     ----------
@@ -406,7 +413,7 @@ class LagrangianOT(BaseNeuralTransport):
         )
         self.c_transform_solver_ = check_component(
             self.c_transform_solver,
-            default=lambda: LBFGSCTransform(max_iter=20, tol=1e-2, proximity=30.0),
+            default=self._default_solver,
             kind="solve",
             name="c_transform_solver",
         )
@@ -436,6 +443,14 @@ class LagrangianOT(BaseNeuralTransport):
             for name, default in defaults.items()
         }
 
+    def _default_solver(self) -> LBFGSCTransform:
+        return LBFGSCTransform(max_iter=10, tol=1e-2, proximity=30.0 * (not self._is_settled()))
+
+    def _is_settled(self) -> bool:
+        """Whether the cost is known to leave no end point open."""
+        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
+        return straight or getattr(self, "_is_quadratic", False)
+
     def _set_up(
         self, source: Tensor, target: Tensor, generator: Generator
     ) -> tuple[Frame, dict[str, nn.Module]]:
@@ -451,6 +466,9 @@ class LagrangianOT(BaseNeuralTransport):
         pairs = solved_pairs(lagrangian, x, y, basis)
         unit = cost_unit(*pairs)
         start = gaussian_start(x, y, (*pairs[:2], pairs[2] / unit))
+        self._is_quadratic = start.is_exact
+        if self.c_transform_solver is None:
+            self.c_transform_solver_ = self._default_solver()
         if self.preconditioning == "identity":
             start = start.at_rest()
         self._problem = LagrangianProblem(

@@ -28,6 +28,8 @@ from skot.transport._two_sample_training import TwoSampleTraining
 
 #: Share of a batch whose rows are paired at random, to teach paths between any two points.
 _RANDOM_PAIRS = 0.25
+#: Rows that the augmentation looks at together; several such parts have less noise than one.
+_AUGMENTED = 128
 
 
 def build_modules(
@@ -139,7 +141,10 @@ class LagrangianTraining(TwoSampleTraining):
         share = 1.0 / (1.0 + getattr(self.problem.solver, "proximity", 0.0))
         loss = _mean_square(predicted - images) / share
         if self.augmentation.weight > 0:
-            loss = loss + self.augmentation.evaluate(predicted, sample)
+            parts = list(
+                zip(*(rows.split(_AUGMENTED) for rows in (predicted, sample)), strict=False)
+            )
+            loss = loss + sum(self.augmentation.evaluate(*part) for part in parts) / len(parts)
         return loss
 
     def _slope_loss(

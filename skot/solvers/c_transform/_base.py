@@ -93,6 +93,8 @@ class CTransformObjective:
         self.backward = backward
         self.anchor = anchor
         self.proximity = proximity
+        # In these units of y the Hessian starts near the identity, as that in z does.
+        self._stretch = (1.0 + proximity) ** 0.5
 
     def __call__(self, u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the objective and its gradient.
@@ -130,7 +132,7 @@ class CTransformObjective:
                 anchor = self.anchor.index_select(0, rows)
                 values = values + self.distance_penalty(y, anchor)
                 slope = slope + self.proximity * (y - anchor)
-            gradients[:, : y.shape[1]] += slope
+            gradients[:, : y.shape[1]] += slope / self._stretch
         return values, gradients
 
     def distance_penalty(self, y: Tensor, anchor: Tensor) -> Tensor:
@@ -180,7 +182,7 @@ class CTransformObjective:
         u : Tensor of shape (k, n_features * (1 + n_knots))
             What is minimised over.
         """
-        return torch.cat([y, z.flatten(1)], dim=1)
+        return torch.cat([self._stretch * y, z.flatten(1)], dim=1)
 
     def split(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Take end points and paths apart again.
@@ -198,9 +200,8 @@ class CTransformObjective:
             Paths.
         """
         n_features = self.x.shape[1]
-        return u[:, :n_features], u[:, n_features:].unflatten(1, (n_features, -1)) if (
-            u.shape[1] > n_features
-        ) else u.new_zeros(len(u), n_features, 0)
+        y, z = u[:, :n_features] / self._stretch, u[:, n_features:]
+        return y, z.reshape(len(u), n_features, self.basis.n_knots)
 
 
 class CTransformSolver(Component, ABC):

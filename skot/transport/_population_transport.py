@@ -1,0 +1,187 @@
+"""Transports between populations in sequence, for the cost of a Riemannian metric."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from skot.costs import PrecomputedCost
+from skot.costs._riemannian import quadratic_form
+from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
+from skot.solvers import sinkhorn
+
+#: Settings of the solver of plans.
+_TOL, _MAX_ITER = 1e-3, 2000
+
+Metric = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class PopulationTransport:
+    r"""Entropic transport from one population to the next.
+
+    Attributes
+    ----------
+    y : Tensor of shape (m, n_features)
+        The population that is reached.
+    g : Tensor of shape (m,)
+        Its potential.
+    epsilon : float
+        Regularisation, in the units of the cost.
+    converged : bool
+        Whether the plan was found to the tolerance.
+    """
+
+    y: Tensor
+    g: Tensor
+    epsilon: float
+    converged: bool
+
+    def plan(self, metric: Metric, x: Tensor) -> Tensor:
+        r"""Return where each point goes.
+
+        .. math:: P_{ij} \propto \exp\big((g_j - c(x_i, y_j)) / \epsilon\big), \quad
+                  \sum_j P_{ij} = 1
+
+        Parameters
+        ----------
+        metric : callable
+            The metric.
+        x : Tensor of shape (n, n_features)
+            Points, of the population before or others.
+
+        Returns
+        -------
+        plan : Tensor of shape (n, m)
+            Rows that sum to one.
+        """
+        return self.plan_of(straight_costs(metric, x, self.y.to(x)))
+
+    def plan_of(self, costs: Tensor) -> Tensor:
+        """Return the plan of rows with given costs, of shape (n, m)."""
+        return torch.softmax((self.g.to(costs) - costs) / self.epsilon, 1)
+
+    def transport(self, metric: Metric, x: Tensor) -> Tensor:
+        """Return the mean of where each point goes, row by row and a tile of rows at a time.
+
+        Parameters
+        ----------
+        metric : callable
+            The metric.
+        x : Tensor of shape (n, n_features)
+            Points.
+
+        Returns
+        -------
+        images : Tensor of shape (n, n_features)
+            Memory O(n + m).
+        """
+        y, images = self.y.to(x), torch.empty_like(x)
+        for rows in row_tiles(len(x), len(y)):
+            # Not a product of matrices, whose rounding would depend on the number of rows.
+            weights = self.plan(metric, x[rows]).unsqueeze(-1)
+            images[rows] = (weights * y).sum(1)
+        return images
+
+    def to(self, device: torch.device | str) -> "PopulationTransport":
+        """Move to a device."""
+        return PopulationTransport(
+            self.y.to(device), self.g.to(device), self.epsilon, self.converged
+        )
+
+
+def solve_transport(
+    metric: Metric, x: Tensor, y: Tensor, epsilon: float
+) -> tuple[PopulationTransport, Tensor]:
+    """Solve the transport from one population to another, of equal weights.
+
+    Parameters
+    ----------
+    metric : callable
+        The metric.
+    x : Tensor of shape (n, n_features)
+        The population before.
+    y : Tensor of shape (m, n_features)
+        The population that is reached.
+    epsilon : float
+        Regularisation in units of the spread of the costs: the root mean square of what is left
+        of them without the means of rows and columns, on which the plan does not depend.
+
+    Returns
+    -------
+    transport : PopulationTransport
+        The solution. Memory O(n m) while it is sought.
+    plan : Tensor of shape (n, m)
+        Where each point goes: rows that sum to one.
+    """
+    costs = straight_costs(metric, x, y).double()
+    left = costs - costs.mean(0) - costs.mean(1, keepdim=True) + costs.mean()
+    # A single point has no spread, and one plan whatever the unit.
+    epsilon *= float(left.square().mean().sqrt()) or 1.0
+    g, converged = torch.zeros_like(costs[0]), True
+    if min(costs.shape) > 1:
+        result = sinkhorn(
+            cost=PrecomputedCost(costs), epsilon=epsilon, tol=_TOL, max_iter=_MAX_ITER
+        )
+        g, converged = result.g, bool(result.converged)
+    transport = PopulationTransport(y, g.to(y), epsilon, converged)
+    return transport, transport.plan_of(costs)
+
+
+def straight_costs(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
+    """Return the action of the straight lines between all pairs of points.
+
+    Parameters
+    ----------
+    metric : callable
+        The metric.
+    x : Tensor of shape (n, n_features)
+        Where the lines start.
+    y : Tensor of shape (m, n_features)
+        Where they end.
+
+    Returns
+    -------
+    costs : Tensor of shape (n, m)
+        Upper bounds of the costs, by Simpson's rule: the metric is evaluated in all points and
+        half-way between all pairs. No graph; computed a tile of rows at a time.
+    """
+    n_columns = len(y) * max(NETWORK_WIDTH, x.shape[1] ** 2)
+    costs = x.new_empty(len(x), len(y))
+    with torch.no_grad():
+        at_y = metric(y)
+        for rows in row_tiles(len(x), n_columns):
+            start = x[rows, None]
+            line = y - start
+            at_x = metric(x[rows]).unsqueeze(1)
+            middle = quadratic_form(metric, torch.lerp(start, y.expand_as(line), 0.5), line)
+            ends = _contract(at_x, line) + _contract(at_y, line)
+            costs[rows] = (4.0 * middle + ends) / 12.0
+    return costs
+
+
+def draw_targets(plan: Tensor, n_draws: int, generator: Generator) -> Tensor:
+    """Draw columns of a plan for each of its rows.
+
+    Parameters
+    ----------
+    plan : Tensor of shape (n, m)
+        Rows that sum to one.
+    n_draws : int
+        Draws for each row.
+    generator : torch.Generator
+        Source of the draws, on the CPU.
+
+    Returns
+    -------
+    columns : Tensor of int64, shape (n, n_draws)
+        Indices.
+    """
+    levels = torch.cumsum(plan.double(), 1)
+    draws = torch.rand(len(plan), n_draws, generator=generator, dtype=torch.float64).to(levels)
+    return torch.searchsorted(levels, draws).clamp_(max=plan.shape[1] - 1)
+
+
+def _contract(matrix: Tensor, v: Tensor) -> Tensor:
+    return ((matrix @ v.unsqueeze(-1)).squeeze(-1) * v).sum(-1)
