@@ -9,6 +9,7 @@ from _digits_render import digits_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
 from _label_noise_render import label_noise_section
+from _lagrangian_render import lagrangian_section
 from _meta_color_render import meta_color_section
 from _meta_ot_render import meta_ot_section
 from _neural_ot_render import crops_section, neural_ot_section
@@ -274,6 +275,7 @@ SECTIONS = {
     "meta_ot": meta_ot_section,
     "meta_color": meta_color_section,
     "label_noise": label_noise_section,
+    "lagrangian": lagrangian_section,
 }
 
 
