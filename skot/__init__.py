@@ -5,6 +5,7 @@ __version__ = "0.1.0.dev0"
 from skot.adaptation import DomainAdaptation
 from skot.transport import (
     GaussianTransport,
+    LagrangianMetricLearner,
     LagrangianOT,
     MetaOTRegressor,
     MetaW2GN,
@@ -16,6 +17,7 @@ from skot.transport import (
 __all__ = [
     "DomainAdaptation",
     "GaussianTransport",
+    "LagrangianMetricLearner",
     "LagrangianOT",
     "MetaOTRegressor",
     "MetaW2GN",

@@ -3,6 +3,7 @@
 from skot.transport._base import BaseTransport
 from skot.transport._diagnostics import TransportDiagnostics
 from skot.transport._gaussian import GaussianTransport
+from skot.transport._lagrangian_metric_learner import LagrangianMetricLearner
 from skot.transport._lagrangian_ot import LagrangianOT
 from skot.transport._meta_ot_regressor import MetaOTRegressor
 from skot.transport._meta_w2gn import MetaW2GN
@@ -13,6 +14,7 @@ from skot.transport._w2gn import W2GNTransport
 __all__ = [
     "BaseTransport",
     "GaussianTransport",
+    "LagrangianMetricLearner",
     "LagrangianOT",
     "MetaOTRegressor",
     "MetaW2GN",
