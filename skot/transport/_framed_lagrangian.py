@@ -1,6 +1,7 @@
 """A Lagrangian in the coordinates and units of the networks, and its Gaussian solution."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ _RIDGE = 1e-4
 _EXACT = 0.01
 #: What is added to covariances, as a share of their mean variance.
 _SHRINKAGE = 1e-3
+#: Units beyond which, and distances from the origin in lengths of the samples beyond which, a
+#: Lagrangian is evaluated in double precision.
+_LARGE, _FAR = 1e12, 1e3
 #: Units are at least this, in those of kinetic energy: a metric of zeros has no unit.
 _LEAST_UNIT = 1e-12
 
@@ -47,8 +51,17 @@ class FramedLagrangian:
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """Evaluate it; see :class:`~skot.costs.Lagrangian`."""
+        if self._is_wide and x.dtype != torch.float64:
+            return self(x.double(), v.double(), t.double()).to(x.dtype)
         position = torch.add(self.mean.to(x), x, alpha=self.length)
         return self.lagrangian(position, self.length * v, t) / self.unit
+
+    @cached_property
+    def _is_wide(self) -> bool:
+        """Whether positions, or actions, in their own units do not fit into single precision."""
+        sizes = (self.length, self.unit)
+        ordinary = all(1.0 / _LARGE < size < _LARGE for size in sizes)
+        return not ordinary or float(self.mean.abs().max()) > _FAR * self.length
 
     @property
     def has_straight_geodesics(self) -> bool:

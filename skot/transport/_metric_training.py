@@ -12,7 +12,7 @@ from skot.costs import ConstantMetric, RiemannianKinetic, check_lagrangian
 from skot.costs._riemannian import quadratic_form
 from skot.numerics.action import curve
 from skot.numerics.splines import PathBasis
-from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
+from skot.numerics.tiles import NETWORK_WIDTH, TILE_ENTRIES, row_tiles
 from skot.training import TrainingState
 from skot.transport._population_transport import Metric, draw_targets, solve_transport
 
@@ -72,7 +72,7 @@ class PathSolver:
             return kinetic(self.scale * position, velocity, t)
 
         n_columns = len(self.basis.times) * NETWORK_WIDTH
-        for rows in row_tiles(len(x), n_columns, 16 * 2**18):
+        for rows in row_tiles(len(x), n_columns, 2 * TILE_ENTRIES):
             ends = (x[rows] / self.scale, y[rows] / self.scale)
             z[rows] = self.scale * self.solver.solve(scaled, *ends, self.basis, z[rows]).path
         return z

@@ -3,14 +3,15 @@
 import warnings
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.exceptions import ConvergenceWarning
 
-from skot import GaussianTransport, SinkhornTransport, W2GNTransport
+from skot import GaussianTransport, LagrangianOT, SinkhornTransport, W2GNTransport
 from skot.costs import PNorm
-from skot.networks import MLPMap, MLPPotential
+from skot.networks import MLPMap, MLPPotential, SplinePath
 
 FEW = settings(max_examples=20)
 
@@ -74,6 +75,29 @@ def test_w2gn_has_no_nan(pair, preconditioning):
     )
     assert_no_nan(transport, *pair)
     assert np.isfinite([transport.wasserstein_distance_, *transport.loss_curve_]).all()
+
+
+def bumpy(x, v, t):
+    """A Lagrangian that is defined everywhere and has no straight geodesics."""
+    return (0.5 + 0.4 * torch.tanh(x).mean(-1)) * v.square().sum(-1)
+
+
+@settings(max_examples=10)
+@given(samples(), st.sampled_from([None, bumpy]))
+def test_lagrangian_ot_has_no_nan(pair, lagrangian):
+    transport = LagrangianOT(
+        lagrangian,
+        potential=MLPPotential((8, 8)),
+        amortizer=MLPMap((8, 8)),
+        path=SplinePath(3, hidden_layer_sizes=(8,)),
+        max_iter=3,
+        random_state=0,
+    )
+    assert_no_nan(transport, *pair)
+    assert np.isfinite([transport.cost_value_, transport.dual_value_]).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert np.isfinite(transport.transport_paths(pair[0], 4)).all()
 
 
 @FEW
