@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -155,17 +156,18 @@ class LBFGSGeodesic(GeodesicSolver):
             starts += self._starts(lagrangian, x, y, basis)
         if not starts:
             starts = [(x.new_zeros(*x.shape, basis.n_knots), True)]
-        best: GeodesicResult | None = None
-        for z, blurred in starts:
-            found = self._descend(lagrangian, x, y, basis, z, blurred)
-            best = found if best is None else _better(best, found)
-        assert best is not None
-        return best
+        found = [
+            self._descend(lagrangian, x, y, basis, z, blurred=blurred) for z, blurred in starts
+        ]
+        return reduce(_better, found)
 
     def _starts(
         self, lagrangian: Any, x: Tensor, y: Tensor, basis: PathBasis
     ) -> list[tuple[Tensor, bool]]:
-        """The straight line, and on each side the arc of least action among several heights."""
+        """The straight line, and on each side the arc of least action among several heights.
+
+        With each, whether barriers are blurred at first.
+        """
         straight = x.new_zeros(*x.shape, basis.n_knots)
         starts = [(straight, True)][: self.n_starts]
         for arc in _arcs(x, y, basis, self.n_starts - 1):
@@ -180,9 +182,9 @@ class LBFGSGeodesic(GeodesicSolver):
         return starts
 
     def _descend(
-        self, lagrangian: Any, x: Tensor, y: Tensor, basis: PathBasis, z: Tensor, blurred: bool
+        self, lagrangian: Any, x: Tensor, y: Tensor, basis: PathBasis, z: Tensor, *, blurred: bool
     ) -> GeodesicResult:
-        """Solve from one start."""
+        """Solve from one start, with blurred barriers first where asked for."""
         if basis.n_knots == 0:
             with torch.no_grad():
                 cost = action(lagrangian, x, y, z, basis)
@@ -232,18 +234,24 @@ def _arcs(x: Tensor, y: Tensor, basis: PathBasis, n_arcs: int) -> Iterator[Tenso
     n_features = x.shape[1]
     n_sides = {1: 0, 2: 2}.get(n_features, n_arcs)
     middle = basis.at(torch.tensor([0.5])).position[0, 0]
-    chord = torch.nn.functional.normalize(y - x, dim=1)
     generator = torch.Generator().manual_seed(0)
     for k in range(min(n_arcs, n_sides)):
         if k % 2 == 0:
-            direction = torch.randn(n_features, generator=generator, dtype=torch.float64).to(x)
-            across = direction - (chord @ direction)[:, None] * chord
-            if n_features == 2:
-                across = torch.stack([-chord[:, 1], chord[:, 0]], dim=1)
-            across = torch.nn.functional.normalize(across, dim=1)
+            across = _across(y - x, generator)
         z = x.new_zeros(*x.shape, basis.n_knots)
         z[:, :, 0] = (-1) ** k * across / middle
         yield z
+
+
+def _across(chord: Tensor, generator: torch.Generator) -> Tensor:
+    """Unit vectors that are orthogonal to others, row by row."""
+    if chord.shape[1] == 2:
+        across = torch.stack([-chord[:, 1], chord[:, 0]], dim=1)
+    else:
+        chord = torch.nn.functional.normalize(chord, dim=1)
+        direction = torch.randn(chord.shape[1], generator=generator, dtype=torch.float64).to(chord)
+        across = direction - (chord @ direction)[:, None] * chord
+    return torch.nn.functional.normalize(across, dim=1)
 
 
 def _better(one: GeodesicResult, other: GeodesicResult) -> GeodesicResult:

@@ -191,7 +191,7 @@ class LagrangianProblem:
 def bounds_of(rows: Tensor, margin: float) -> tuple[Tensor, Tensor]:
     """Return a box around rows, wider than their range by a share of it on every side."""
     lower, upper = rows.amin(0), rows.amax(0)
-    room = margin * (upper - lower).amax().expand_as(lower)
+    room = margin * (upper - lower)
     return lower - room, upper + room
 
 
