@@ -16,7 +16,7 @@ from skot.numerics.splines import path_basis
 from skot.potentials import Frame, FramedPotential, TranslationFrame
 from skot.solvers.c_transform import LBFGSCTransform
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
-from skot.training import Adam, Annealing
+from skot.training import Adam, Annealing, TrainingResult
 from skot.transport._framed_lagrangian import (
     FramedLagrangian,
     cost_unit,
@@ -27,6 +27,7 @@ from skot.transport._lagrangian_problem import LagrangianProblem, bounds_of
 from skot.transport._lagrangian_training import LagrangianTraining, build_modules
 from skot.transport._neural import BaseNeuralTransport
 from skot.transport._path_transport import PathTransport
+from skot.transport._proximity import TRAINING_PROXIMITY, best_proximity
 from skot.transport._two_sample_training import some_rows
 from skot.utils._sklearn import HasMethods
 
@@ -80,8 +81,10 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         Refines predictions, in training and in ``transform``:
         :class:`~skot.solvers.c_transform.LBFGSCTransform`,
         :class:`~skot.solvers.c_transform.AdamCTransform`, or any object with ``solve``. None is
-        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=30.0)``, without proximity where
-        the cost is quadratic or straight lines are known to be optimal: see Notes.
+        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=1.0)`` in training. After it
+        ``proximity`` is the one of 0, 1, 10, 100 with which images of training rows follow the
+        target best; it is 0 throughout where the cost is quadratic or straight lines are known
+        to be optimal. See Notes.
     geodesic_solver : GeodesicSolver, default=None
         Finds paths between given points, in ``path_cost`` and ``geodesic``. None is
         ``LBFGSGeodesic()``.
@@ -303,7 +306,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         )
         self.c_transform_solver_ = check_component(
             self.c_transform_solver,
-            default=self._default_solver,
+            default=lambda: self._default_solver(TRAINING_PROXIMITY),
             kind="solve",
             name="c_transform_solver",
         )
@@ -333,8 +336,24 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
             for name, default in defaults.items()
         }
 
-    def _default_solver(self) -> LBFGSCTransform:
-        return LBFGSCTransform(max_iter=10, tol=1e-2, proximity=30.0 * (not self._is_settled()))
+    def _fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
+        result = super()._fit(X, y, sample_domain)
+        if self.c_transform_solver is None and not self._is_settled():
+            self._choose_proximity()
+        return result
+
+    def _choose_proximity(self) -> None:
+        x, y = self._value_rows
+        rows = self._frame.source_rows(x), self._frame.target_rows(y)
+        proximity = best_proximity(
+            self._problem, self._modules, *(points.to(self._dtype) for points in rows)
+        )
+        self.c_transform_solver_ = self._default_solver(proximity)
+        self._problem = replace(self._problem, solver=self.c_transform_solver_)
+
+    @staticmethod
+    def _default_solver(proximity: float) -> LBFGSCTransform:
+        return LBFGSCTransform(max_iter=10, tol=1e-2, proximity=proximity)
 
     def _is_settled(self) -> bool:
         """Whether the cost is known to leave no end point open."""
@@ -357,8 +376,8 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         unit = cost_unit(*pairs)
         start = gaussian_start(x, y, (*pairs[:2], pairs[2] / unit))
         self._is_quadratic = start.is_exact
-        if self.c_transform_solver is None:
-            self.c_transform_solver_ = self._default_solver()
+        if self.c_transform_solver is None and self._is_settled():
+            self.c_transform_solver_ = self._default_solver(0.0)
         if self.preconditioning == "identity":
             start = start.at_rest()
         self._problem = LagrangianProblem(

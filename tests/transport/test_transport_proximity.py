@@ -1,0 +1,71 @@
+"""How near to their predictions end points stay."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from skot import LagrangianOT
+from skot.costs import HarmonicWell, HillObstacle, Kinetic, KineticPotential
+from skot.networks import MLPMap, MLPPotential, SplinePath
+from skot.solvers.c_transform import LBFGSCTransform
+from skot.transport._proximity import best_proximity
+
+
+def fitted(lagrangian, **params):
+    rng = np.random.RandomState(0)
+    X = rng.uniform([-1.25, -1.0], [-1.0, 1.0], size=(200, 2))
+    networks = {
+        "potential": MLPPotential((16, 16)),
+        "amortizer": MLPMap((16, 16)),
+        "path": SplinePath(5, hidden_layer_sizes=(16,)),
+    }
+    transport = LagrangianOT(lagrangian, **networks, max_iter=5, random_state=0, **params)
+    return transport.fit(X, X + [2.25, 0.0])
+
+
+def test_it_is_chosen_after_a_fit_and_used():
+    transport = fitted(KineticPotential(HillObstacle()))
+    assert transport.c_transform_solver_.proximity in (0.0, 1.0, 10.0, 100.0)
+    assert transport._problem.solver is transport.c_transform_solver_
+
+
+@pytest.mark.parametrize("lagrangian", [Kinetic(), KineticPotential(HarmonicWell(1.0))])
+def test_there_is_none_where_the_cost_settles_everything(lagrangian):
+    assert fitted(lagrangian).c_transform_solver_.proximity == 0.0
+
+
+def test_a_solver_that_was_passed_is_left_alone():
+    solver = LBFGSCTransform(max_iter=5, proximity=3.0)
+    transport = fitted(KineticPotential(HillObstacle()), c_transform_solver=solver)
+    assert transport.c_transform_solver_.proximity == 3.0
+
+
+class Potential(torch.nn.Module):
+    """A potential in whose eyes the second feature of every end point should be zero."""
+
+    def forward(self, y):
+        return 0.5 * y[:, 0] - 50.0 * y[:, 1] ** 2
+
+
+def test_predictions_that_follow_the_target_are_kept():
+    transport = fitted(KineticPotential(HillObstacle()))
+    frame, problem = transport._frame, transport._problem
+    source, target = (frame.source_rows(rows) for rows in transport._value_rows)
+    solver = LBFGSCTransform(max_iter=20)
+    problem = replace(problem, solver=solver)
+    modules = {**transport._modules, "potential": Potential().double()}
+    shift = target.mean(0) - source.mean(0)
+    modules["amortizer"] = lambda rows: rows + shift
+    assert best_proximity(problem, modules, source, target) == 100.0
+
+
+def test_solutions_that_follow_the_target_win():
+    transport = fitted(KineticPotential(HarmonicWell(1.0)))
+    frame = transport._frame
+    source, target = (frame.source_rows(rows) for rows in transport._value_rows)
+    modules = {**transport._modules}
+    learned = modules["amortizer"]
+    modules["amortizer"] = lambda rows: learned(rows) + torch.tensor([0.0, 1.0]).double()
+    assert best_proximity(transport._problem, modules, source, target) == 0.0
