@@ -1,5 +1,6 @@
 """Distances between two samples, errors of a map, scorers for targets without labels."""
 
+from skot.metrics._alignment import alignment_score
 from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
 from skot.metrics._maps import cosine_similarity, l2_uvp
 from skot.metrics._probabilities import (
@@ -22,6 +23,7 @@ __all__ = [
     "ProbabilityTransport",
     "SupervisedTargetScorer",
     "TransportDivergenceScorer",
+    "alignment_score",
     "cosine_similarity",
     "energy_distance",
     "l2_uvp",

@@ -59,7 +59,7 @@ class LagrangianMetricLearner(
         c_A(x, y) = \inf_{\gamma(0) = x, \gamma(1) = y}
         \int_0^1 \tfrac12 \, \gamma'^\top A(\gamma) \gamma' \, dt,
 
-    so that directions in which populations move become cheap [1]_. By the envelope theorem its
+    so that directions in which populations move become cheap [1]_ [2]_. By the envelope theorem its
     gradient is that of the mean action of the transported paths, held fixed: transports and
     gradient steps take turns.
 
@@ -71,7 +71,7 @@ class LagrangianMetricLearner(
         ``NeuralMetric()``, with eigenvalues (0.1, 1, ..., 1).
     epsilon : float, default=0.005
         Regularisation of the transports, in units of the spread of the costs; see Notes.
-    n_knots : int, default=5
+    n_knots : int, default=3
         Inner knots of the splines that paths are; with 0 they are straight lines.
     geodesic_solver : GeodesicSolver, default=None
         Finds the paths. None is ``LBFGSGeodesic(n_starts=0, max_iter=30)``, which starts from the
@@ -136,16 +136,19 @@ class LagrangianMetricLearner(
     .. math:: w_j(x) \propto \exp\big((g_j - c_A(x, y_j)) / \epsilon\big)
 
     with the potential g of that transport: the same formula for rows seen in ``fit`` and others.
-    A fitted learner keeps the populations, at most `transport_size` rows of each.
+    A fitted learner keeps the populations, at most `transport_size` rows of each. Solving takes
+    memory O(n_k n_{k+1}), predictions O(n_rows + n_{k+1}).
 
-    The time between two populations does not count, only their order.
+    For learning, the time between two populations does not count, only their order.
+
+    Nothing is known of the metric where no paths pass. There A is what the network makes of it.
 
     References
     ----------
     .. [1] Scarvelis, C. and Solomon, J. (2023). Riemannian metric learning via optimal transport.
-       ICLR, equation 3.
+       ICLR.
     .. [2] Pooladian, A.-A., Domingo-Enrich, C., Chen, R. T. Q. and Amos, B. (2024). Neural
-       optimal transport with Lagrangian costs. UAI, Section 4.3.
+       optimal transport with Lagrangian costs. UAI.
 
     Examples
     --------
@@ -189,7 +192,7 @@ class LagrangianMetricLearner(
         metric=None,
         *,
         epsilon=0.005,
-        n_knots=5,
+        n_knots=3,
         geodesic_solver=None,
         optimizer=None,
         averaging=None,
