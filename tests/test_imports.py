@@ -21,7 +21,17 @@ ROOT = PACKAGE.parent
 
 OPTIONAL = ["matplotlib", "pandas", "polars", "rich", "pooch", "ot", "skada", "requests"]
 
-PUBLIC_NAMES = {"DomainAdaptation", "GaussianTransport", "SinkhornTransport", "W2GNTransport"}
+PUBLIC_NAMES = {
+    "DomainAdaptation",
+    "GaussianTransport",
+    "LagrangianMetricLearner",
+    "LagrangianOT",
+    "MetaOTRegressor",
+    "MetaW2GN",
+    "NeuralOT",
+    "SinkhornTransport",
+    "W2GNTransport",
+}
 PUBLIC_MODULES = {
     "costs",
     "datasets",
@@ -32,7 +42,9 @@ PUBLIC_MODULES = {
     "plots",
     "potentials",
     "solvers",
+    "solvers.c_transform",
     "solvers.conjugate",
+    "solvers.geodesic",
     "training",
     "utils",
 }

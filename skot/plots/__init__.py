@@ -2,6 +2,7 @@
 
 from skot.plots._conditional_fan import ConditionalFanDisplay
 from skot.plots._loss_curve import LossCurveDisplay
+from skot.plots._path import PathDisplay
 from skot.plots._transport_map import TransportMapDisplay
 
-__all__ = ["ConditionalFanDisplay", "LossCurveDisplay", "TransportMapDisplay"]
+__all__ = ["ConditionalFanDisplay", "LossCurveDisplay", "PathDisplay", "TransportMapDisplay"]

@@ -81,10 +81,10 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         Refines predictions, in training and in ``transform``:
         :class:`~skot.solvers.c_transform.LBFGSCTransform`,
         :class:`~skot.solvers.c_transform.AdamCTransform`, or any object with ``solve``. None is
-        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=1.0)`` in training. After it
-        ``proximity`` is the one of 0, 1, 10, 100 with which images of training rows follow the
-        target best; it is 0 throughout where the cost is quadratic or straight lines are known
-        to be optimal. See Notes.
+        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=1.0)`` in training. After
+        ``fit`` its ``proximity`` is the one of 0, 1, 10, 100 with which images of training rows
+        follow the target best; it is 0 throughout where the cost is quadratic or straight lines
+        are known to be optimal. See Notes.
     geodesic_solver : GeodesicSolver, default=None
         Finds paths between given points, in ``path_cost`` and ``geodesic``. None is
         ``LBFGSGeodesic()``.
@@ -401,6 +401,12 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
             check_lagrangian(self.lagrangian_, torch.lerp(x, y, t), y - x, x.new_full((n,), t))
 
     def _check_going_on(self) -> None:
+        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
+        if straight != (self._problem.basis.n_knots == 0):
+            raise ValueError(
+                "Training cannot go on from the fit before: the Lagrangian of one of them has "
+                "straight geodesics, that of the other has not. Set warm_start=False."
+            )
         # The parameters may have been set after the fit: they count from here on.
         self._check_lagrangian(*self._value_rows)
         problem = self._problem

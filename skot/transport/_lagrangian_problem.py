@@ -18,7 +18,7 @@ _BORROWED = (1, 7, 31)
 #: Paths that are kept to try them out on new rows.
 _BANK_SIZE = 8
 #: How often rows that did not converge are given to the solver again, outside of training.
-_MORE_SOLVES = 9
+_MORE_SOLVES = 19
 
 
 @dataclass(frozen=True)

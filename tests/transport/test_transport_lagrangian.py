@@ -354,6 +354,15 @@ def test_warm_start_takes_a_new_lagrangian():
     assert transport.path_cost(X, Y).mean() > before
 
 
+def test_training_does_not_go_on_with_paths_of_another_kind():
+    X, Y = gaussians(64)
+    transport = small(KineticPotential(HillObstacle(1.0)), warm_start=True, max_iter=1).fit(X, Y)
+    before = transport.transform(X)
+    with pytest.raises(ValueError, match="straight"):
+        transport.set_params(lagrangian=Kinetic()).fit(X, Y)
+    assert_array_equal(transport.transform(X), before)
+
+
 def test_checkpoints_resume(tmp_path):
     from skot.training import Checkpoint
 
