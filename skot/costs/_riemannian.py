@@ -158,8 +158,8 @@ class ConformalMetric(MetricTensor):
 
     See Also
     --------
-    HyperbolicHalfPlane : The factor 1 / x_last^2.
-    StereographicSphere : The factor 4 / (1 + |x|^2)^2.
+    HyperbolicHalfPlane : The factor :math:`x_d^{-2}`.
+    StereographicSphere : The factor :math:`4 / (1 + |x|^2)^2`.
 
     Examples
     --------
