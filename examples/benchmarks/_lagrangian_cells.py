@@ -53,11 +53,9 @@ def transport_for(problem: str, seed: int = 0) -> LagrangianOT:
     return LagrangianOT(obstacle_lagrangian(problem), random_state=seed)
 
 
-def gaussian_transport_for(
-    lagrangian: Lagrangian, n_features: int = 2, seed: int = 0
-) -> LagrangianOT:
+def gaussian_transport_for(lagrangian: Lagrangian, seed: int = 0) -> LagrangianOT:
     """Return the estimator for Gaussians and for closed forms of costs."""
-    return LagrangianOT(lagrangian, max_iter=500 * n_features, random_state=seed)
+    return LagrangianOT(lagrangian, random_state=seed)
 
 
 def timed_fit(transport: LagrangianOT, X: np.ndarray, Y: np.ndarray) -> float:
@@ -132,7 +130,7 @@ def closed_form_cell(name: str, seed: int) -> dict:
     rng = np.random.RandomState(100 + seed)
     X = source + deviation * rng.normal(size=(N_TRAIN, 2))
     Y = target + deviation * rng.normal(size=(N_TRAIN, 2))
-    transport = gaussian_transport_for(lagrangian, seed=seed)
+    transport = gaussian_transport_for(lagrangian, seed)
     seconds = timed_fit(transport, X, Y)
     X, Y = (mean + deviation * rng.normal(size=(1000, 2)) for mean in (source, target))
     images, n_warnings = quietly(transport.transform, X)
@@ -209,7 +207,7 @@ def map_cell(name: str, n_features: int, seed: int) -> dict:
     X, Y = exact_rows(rng, N_TRAIN, mean_x, source), exact_rows(rng, N_TRAIN, mean_y, target)
     # The rows of `cost_value_` are spread over all: in this order they have the mean cost of all.
     X = X[np.argsort(expected_cost(X))]
-    transport = gaussian_transport_for(lagrangians[name], n_features, seed)
+    transport = gaussian_transport_for(lagrangians[name], seed)
     seconds = timed_fit(transport, X, Y)
     new = exact_rows(rng, 2**13, mean_x, source)
     images, n_warnings = quietly(transport.transform, new)

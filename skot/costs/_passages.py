@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,7 +87,8 @@ class DiskObstacles(PotentialEnergy):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Potential energy of each point; see `PotentialEnergy`."""
-        n_features = len(self.centers[0])
+        centers = np.asarray(self.centers, dtype=np.float64).tolist()
+        n_features = len(centers[0])
         if x.shape[-1] != n_features:
             raise ValueError(
                 f"The centers of DiskObstacles have {n_features} coordinates. Got points with"
@@ -94,9 +96,9 @@ class DiskObstacles(PotentialEnergy):
             )
         coordinates = x.unbind(-1)
         total = torch.zeros_like(coordinates[0])
-        for center in self.centers:
+        for center in centers:
             # One coordinate at a time: several times faster than sums over a short last axis.
-            squares = [(z - float(c)) ** 2 for z, c in zip(coordinates, center, strict=True)]
+            squares = [(z - c) ** 2 for z, c in zip(coordinates, center, strict=True)]
             # The tiny number keeps all derivatives finite at the centre.
             distance = torch.sqrt(sum(squares[1:], squares[0]) + 1e-12)
             total = total + step((self.radius - distance) / self.sharpness)

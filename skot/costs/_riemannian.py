@@ -136,7 +136,7 @@ class ConstantMetric(MetricTensor):
         return ((v @ self._matrix_like(v)) * v).sum(-1)
 
     def _matrix_like(self, x: Tensor) -> Tensor:
-        matrix = torch.as_tensor(self.matrix, dtype=x.dtype, device=x.device)
+        matrix = torch.tensor(np.asarray(self.matrix, dtype=np.float64)).to(x)
         if len(matrix) != x.shape[-1]:
             raise ValueError(
                 f"The matrix of ConstantMetric has {len(matrix)} rows. Got points with"

@@ -31,6 +31,8 @@ from skot.utils._sklearn import HasMethods, Interval, fit_context
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
 
+#: Lengths, and distances from the origin in lengths, beyond which training is in double precision.
+_LARGE, _FAR = 1e12, 1e3
 #: Nodes of the quadrature between two knots of a path.
 _N_NODES = 4
 
@@ -81,8 +83,8 @@ class LagrangianMetricLearner(
     stopping : Stopping, default=None
         Ends training before `max_iter`. None never does.
     n_alternations : int, default=4
-        How often transports are solved in ``fit``: at first under the Euclidean metric, then
-        under the learned one.
+        How often transports are solved in ``fit``, at most: at first under the Euclidean metric,
+        then under the learned one.
     max_iter : int, default=1000
         Gradient steps, over all alternations.
     batch_size : int, default=512
@@ -107,7 +109,8 @@ class LagrangianMetricLearner(
     network_, geodesic_solver_, optimizer_ : object
         The components that were used.
     loss_curve_ : list of float
-        Mean action of each batch, in units of that under the identity.
+        Mean action of each batch, in units of that under the identity, and the penalty of the
+        metric network.
     n_iter_ : int
         Number of steps.
     converged_ : bool
@@ -315,10 +318,12 @@ class LagrangianMetricLearner(
     def _training(self, populations: list[Tensor], generator: Generator) -> MetricTraining:
         """Draw the metric, and set up what changes it."""
         points = torch.cat(populations)
-        module = self.network_.build(points.shape[1], generator=generator)
+        self._length = float((points - points.mean(0)).square().mean().sqrt()) or 1.0
+        dtype = _training_dtype(points, self._length)
+        module = self.network_.build(points.shape[1], generator=generator).to(dtype)
         if hasattr(module, "standardize_"):
             module.standardize_(points)
-        modules = {METRIC: module.to(points.device, torch.float32)}
+        modules = {METRIC: module.to(points.device, dtype)}
         updates = build_updates(
             modules,
             self.optimizer_,
@@ -326,10 +331,9 @@ class LagrangianMetricLearner(
             max_iter=self.max_iter,
             n_updates={METRIC: 1},
         )
-        self._length = float((points - points.mean(0)).square().mean().sqrt()) or 1.0
         return MetricTraining(
             TrainingState(modules, *updates, generator),
-            [population.float() for population in populations],
+            [population.to(dtype) for population in populations],
             epsilon=self.epsilon,
             renew_every=math.ceil(self.max_iter / self.n_alternations),
             paths=self._paths(),
@@ -389,6 +393,12 @@ class LagrangianMetricLearner(
             "_populations": [points.cpu() for points in self._populations],
             "_transports": [transport.to("cpu") for transport in self._transports],
         }
+
+
+def _training_dtype(points: Tensor, length: float) -> torch.dtype:
+    """Single precision, unless rows are far from the origin, or tiny or huge."""
+    ordinary = 1.0 / _LARGE < length < _LARGE and float(points.abs().max()) < _FAR * length
+    return torch.float32 if ordinary else torch.float64
 
 
 def _populations(rows: Tensor, time: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:

@@ -16,7 +16,7 @@ from skot.numerics.splines import path_basis
 from skot.potentials import Frame, FramedPotential, TranslationFrame
 from skot.solvers.c_transform import LBFGSCTransform
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
-from skot.training import Adam, Annealing, TrainingResult
+from skot.training import Adam, Annealing, TrainingResult, TrainingState
 from skot.transport._framed_lagrangian import (
     FramedLagrangian,
     cost_unit,
@@ -81,10 +81,10 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         Refines predictions, in training and in ``transform``:
         :class:`~skot.solvers.c_transform.LBFGSCTransform`,
         :class:`~skot.solvers.c_transform.AdamCTransform`, or any object with ``solve``. None is
-        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=1.0)`` in training. After
-        ``fit`` its ``proximity`` is the one of 0, 1, 10, 100 with which images of training rows
-        follow the target best; it is 0 throughout where the cost is quadratic or straight lines
-        are known to be optimal. See Notes.
+        ``LBFGSCTransform(max_iter=10, tol=1e-2, proximity=1.0)`` in training. After ``fit``, not
+        in a mere stream, its ``proximity`` is the one of 0, 1, 10, 100 with which images of
+        training rows follow the target best; it is 0 throughout where the cost is quadratic or
+        straight lines are known to be optimal. See Notes.
     geodesic_solver : GeodesicSolver, default=None
         Finds paths between given points, in ``path_cost`` and ``geodesic``. None is
         ``LBFGSGeodesic()``.
@@ -116,7 +116,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         Rows of each side in a step; a smaller sample makes smaller batches.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the networks of the fit before, in its coordinates and with
-        a new optimizer.
+        a new optimizer; barriers rise anew.
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights and the batches.
     device : str, torch.device or None, default=None
@@ -132,7 +132,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
     source_potential_ : FramedPotential
         :math:`f = g^c`, on tensors, up to a constant: learned from the slopes of c-transforms.
     cost_value_ : float
-        Mean cost of the transport of training rows (at most 1024, which are kept for it),
+        Mean cost of the transport of at most 1024 training rows (at most 4096 a side are kept),
         :math:`E_x \, c(x, T(x))`; computed on demand.
     dual_value_ : float
         Dual value on training rows; computed on demand.
@@ -203,7 +203,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         "lagrangian": [callable, None],
         "potential": [HasMethods("build"), None],
         "amortizer": [HasMethods("build"), None],
-        "path": [HasMethods("build"), None],
+        "path": [HasMethods(["build", "basis"]), None],
         "c_transform_solver": [HasMethods("solve"), None],
         "geodesic_solver": [GeodesicSolver, None],
         "annealing": [Annealing, None],
@@ -342,14 +342,29 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
             self._choose_proximity()
         return result
 
+    def _partial_fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
+        chosen = self.c_transform_solver_ if hasattr(self, "_state") else None
+        result = super()._partial_fit(X, y, sample_domain)
+        if self.c_transform_solver is None and chosen is not None and not self._is_settled():
+            self._use_solver(chosen)
+        return result
+
+    def _settle_solver(self) -> None:
+        """Do without proximity where the cost leaves nothing open."""
+        if self.c_transform_solver is None and self._is_settled():
+            self.c_transform_solver_ = self._default_solver(0.0)
+
+    def _use_solver(self, solver: Any) -> None:
+        self.c_transform_solver_ = solver
+        self._problem = replace(self._problem, solver=solver)
+
     def _choose_proximity(self) -> None:
         x, y = self._value_rows
         rows = self._frame.source_rows(x), self._frame.target_rows(y)
         proximity = best_proximity(
             self._problem, self._modules, *(points.to(self._dtype) for points in rows)
         )
-        self.c_transform_solver_ = self._default_solver(proximity)
-        self._problem = replace(self._problem, solver=self.c_transform_solver_)
+        self._use_solver(self._default_solver(proximity))
 
     @staticmethod
     def _default_solver(proximity: float) -> LBFGSCTransform:
@@ -376,8 +391,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         unit = cost_unit(*pairs)
         start = gaussian_start(x, y, (*pairs[:2], pairs[2] / unit))
         self._is_quadratic = start.is_exact
-        if self.c_transform_solver is None and self._is_settled():
-            self.c_transform_solver_ = self._default_solver(0.0)
+        self._settle_solver()
         if self.preconditioning == "identity":
             start = start.at_rest()
         self._problem = LagrangianProblem(
@@ -408,10 +422,22 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
                 "straight geodesics, that of the other has not. Set warm_start=False."
             )
         # The parameters may have been set after the fit: they count from here on.
-        self._check_lagrangian(*self._value_rows)
         problem = self._problem
+        if not _same(problem.lagrangian.lagrangian, self.lagrangian_):
+            self._is_quadratic = False
+        self._settle_solver()
         lagrangian = replace(problem.lagrangian, lagrangian=self.lagrangian_)
         self._problem = replace(problem, lagrangian=lagrangian, solver=self.c_transform_solver_)
+
+    def _train(self, source: Tensor, target: Tensor | None, **options: Any) -> TrainingResult:
+        rows = self._target_measure.points if target is None else target
+        self._check_lagrangian(source, rows)
+        frame = self._frame
+        # Rows that come later may be where there were none before.
+        self._problem = self._problem.widened(
+            frame.source_rows(source), frame.target_rows(rows), _MARGIN
+        )
+        return super()._train(source, target, **options)
 
     def _updates_per_iteration(self) -> dict[str, int]:
         names = ("potential", "amortizer", "source_potential", "inverse_amortizer", "path")
@@ -434,9 +460,28 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
 
     def _attributes_of(self, modules: dict[str, nn.Module], frame: Frame) -> dict[str, Any]:
         unit = self._problem.lagrangian.unit
-        problem = self._problem.to(frame.source_mean).with_bank(modules)
         return {
             "potential_": FramedPotential(modules["potential"], frame, unit),
             "source_potential_": FramedPotential(modules["source_potential"], frame, unit),
-            "_problem": problem,
+            "_problem": self._problem.to(frame.source_mean),
         }
+
+    def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
+        fitted = super()._fitted_attributes(state)
+        return {**fitted, "_problem": fitted["_problem"].with_bank(fitted["_modules"])}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two Lagrangians have the same parameters."""
+
+    def described(lagrangian: Any) -> Any:
+        if not hasattr(lagrangian, "get_params"):
+            return lagrangian
+        params = lagrangian.get_params().items()
+        nested = {
+            key: type(value) if hasattr(value, "get_params") else repr(value)
+            for key, value in params
+        }
+        return type(lagrangian), nested
+
+    return described(one) == described(other)

@@ -12,6 +12,7 @@ from skot.numerics.splines import PathBasis
 from skot.numerics.tiles import NETWORK_WIDTH
 from skot.solvers.c_transform import CTransformResult
 from skot.transport._framed_lagrangian import FramedLagrangian
+from skot.transport._two_sample_training import some_rows
 
 #: Distances between the rows of a batch that borrow each other's paths in training.
 _BORROWED = (1, 7, 31)
@@ -113,6 +114,20 @@ class LagrangianProblem:
         """Numbers that a row needs while it is worked on."""
         n_features = len(self.lagrangian.mean)
         return max(NETWORK_WIDTH, n_features * len(self.basis.times))
+
+    def widened(self, source: Tensor, target: Tensor, margin: float) -> "LagrangianProblem":
+        """Return the same for more rows: bounds reach around them, examples are among them."""
+
+        def joined(old: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+            lower, upper = bounds_of(rows, margin)
+            return torch.minimum(old[0], lower), torch.maximum(old[1], upper)
+
+        return replace(
+            self,
+            source_bounds=joined(self.source_bounds, source),
+            target_bounds=joined(self.target_bounds, target),
+            examples=some_rows(source, len(self.examples)),
+        )
 
     def with_bank(self, modules: dict[str, nn.Module]) -> "LagrangianProblem":
         """Return the same with the most different paths that the network sees."""

@@ -7,6 +7,7 @@ refined paths, the potential f of the source on the values and slopes of the c-t
 inverse amortizer on the pairs that were found, backwards.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -141,8 +142,9 @@ class LagrangianTraining(TwoSampleTraining):
         share = 1.0 / (1.0 + getattr(self.problem.solver, "proximity", 0.0))
         loss = _mean_square(predicted - images) / share
         if self.augmentation.weight > 0:
+            n_parts = max(1, math.ceil(min(len(predicted), len(sample)) / _AUGMENTED))
             parts = list(
-                zip(*(rows.split(_AUGMENTED) for rows in (predicted, sample)), strict=False)
+                zip(*(rows.tensor_split(n_parts) for rows in (predicted, sample)), strict=True)
             )
             loss = loss + sum(self.augmentation.evaluate(*part) for part in parts) / len(parts)
         return loss

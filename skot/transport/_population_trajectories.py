@@ -175,6 +175,8 @@ class PopulationTrajectories:
         rows, weights = to_numpy(X), None
         if sample_weight is not None:
             weights = check_weights(to_numpy(sample_weight), len(rows))
+            counts = weights > 0
+            rows, time, weights = rows[counts], time[counts], weights[counts]
         inside = np.unique(time[(time >= self.times_[0]) & (time <= self.times_[-1])])
         if not len(inside):
             raise ValueError(

@@ -13,6 +13,8 @@ from skot.solvers import sinkhorn
 
 #: Settings of the solver of plans.
 _TOL, _MAX_ITER = 1e-3, 2000
+#: Share of the spread of the costs below which what is left of it is rounding.
+_LEAST_SPREAD = 1e-6
 
 Metric = Callable[[Tensor], Tensor]
 
@@ -117,10 +119,14 @@ def solve_transport(
     """
     costs = straight_costs(metric, x, y).double()
     left = costs - costs.mean(0) - costs.mean(1, keepdim=True) + costs.mean()
-    # A single point has no spread, and one plan whatever the unit.
-    epsilon *= float(left.square().mean().sqrt()) or 1.0
-    g, converged = torch.zeros_like(costs[0]), True
-    if min(costs.shape) > 1:
+    spread, whole = (float(part.square().mean().sqrt()) for part in (left, costs - costs.mean()))
+    # Of single or equal points, what rounding leaves is no spread: all plans cost the same, and
+    # this potential gives the uniform one.
+    g, converged = costs.mean(0), True
+    if spread <= _LEAST_SPREAD * whole or spread == 0.0:
+        epsilon *= whole or 1.0
+    else:
+        epsilon *= spread
         result = sinkhorn(
             cost=PrecomputedCost(costs), epsilon=epsilon, tol=_TOL, max_iter=_MAX_ITER
         )

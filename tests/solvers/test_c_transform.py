@@ -117,10 +117,23 @@ def test_no_knots():
     assert result.path.shape == (20, 2, 0)
 
 
+@pytest.mark.parametrize("proximity", [0.0, 10.0])
+def test_values_are_those_of_what_is_returned(proximity):
+    x, _, z = problem()
+    bounds = torch.full((2,), -1.0, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+
+    def steep(y):
+        return 3.0 * y.sum(1)
+
+    start = torch.full_like(x, 3.0)
+    solver = LBFGSCTransform(proximity=proximity)
+    result = solver.solve(Kinetic(), steep, x, start, z, BASIS, bounds=bounds)
+    kinetic = 0.5 * (result.argument - x).square().sum(1) + 0.5 * result.path.square().sum((1, 2))
+    torch.testing.assert_close(result.value, kinetic - steep(result.argument))
+
+
 class FixedSteps(CTransformSolver):
     """A solver of a third party: plain descent."""
-
-    proximity = 0.0
 
     def __init__(self, n_steps=200):
         self.n_steps = n_steps

@@ -363,6 +363,40 @@ def test_training_does_not_go_on_with_paths_of_another_kind():
     assert_array_equal(transport.transform(X), before)
 
 
+def test_end_points_are_looked_for_where_new_rows_are():
+    X, Y = gaussians(256)
+    transport = small(warm_start=True, max_iter=60).fit(X, Y)
+    moved = transport.fit(X, Y + [6.0, 0.0]).transform(X)
+    assert moved[:, 0].max() > Y[:, 0].max() + 4.0
+    stream = small().partial_fit(X[:5], Y[:5])
+    before = stream._problem.target_bounds
+    stream.partial_fit(X, Y)
+    assert (stream._problem.target_bounds[1] >= before[1]).all()
+    assert (stream._problem.target_bounds[1] > before[1]).any()
+
+
+def test_no_row_of_a_batch_is_left_alone():
+    seen = []
+
+    class Watched(EnergyAugmentation):
+        def evaluate(self, images, y):
+            seen.append((len(images), len(y)))
+            return super().evaluate(images, y)
+
+    X, Y = gaussians(129)
+    small(augmentation=Watched(), batch_size=129, max_iter=1).fit(X, Y)
+    assert min(min(pair) for pair in seen) >= 64
+
+
+def test_random_pairs_are_not_neighbours():
+    rows = torch.arange(100.0)[:, None]
+    from skot.numerics.splines import path_basis
+
+    framed = FramedLagrangian(Kinetic(), torch.zeros(1), 1.0)
+    x, y, _ = solved_pairs(framed, rows, rows, path_basis(0))
+    assert ((x - y).abs() > 10.0).double().mean() > 0.5
+
+
 def test_checkpoints_resume(tmp_path):
     from skot.training import Checkpoint
 

@@ -398,3 +398,33 @@ def test_a_failed_fit_leaves_the_one_before():
     with pytest.raises(ValueError, match="one time only"):
         learner.fit(X, np.zeros(len(X)))
     assert_array_equal(learner.transform(X), before)
+
+
+# --- populations without a spread, and far from the origin -----------------------------
+
+
+@pytest.mark.parametrize("n", [1, 20])
+def test_equal_points_go_to_the_mean(n):
+    y = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.full((n, 2), 3.0, dtype=torch.float64)
+    transport, plan = solve_transport(cheap_along([1.0, 0.0]), x, y, 0.005)
+    assert_allclose(plan, 1.0 / 30, rtol=1e-6)
+    assert_allclose(transport.transport(cheap_along([1.0, 0.0]), x[:1])[0], y.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("shift, scale", [(1e8, 1.0), (0.0, 1e-25), (0.0, 1e25)])
+def test_units_and_origins_do_not_matter(shift, scale):
+    X, time = drift([1.0, 0.0])
+    plain = small().fit(X, time).transform(X[:40])
+    moved = small().fit(scale * X + shift, time).transform(scale * X[:40] + shift)
+    assert_allclose((moved - shift) / scale, plain, atol=0.3)
+
+
+def test_populations_without_weight_do_not_count():
+    X, time = drift([1.0, 0.0])
+    learner = small().fit(X, time)
+    weights = (time > 0).astype(float)
+    kept = time > 0
+    assert learner.score(X, time, weights) == pytest.approx(learner.score(X[kept], time[kept]))
+    with pytest.raises(ValueError, match="No time"):
+        learner.score(X[~kept], time[~kept] - 10.0)

@@ -10,6 +10,7 @@ from skot import LagrangianOT
 from skot.costs import HarmonicWell, HillObstacle, Kinetic, KineticPotential
 from skot.networks import MLPMap, MLPPotential, SplinePath
 from skot.solvers.c_transform import LBFGSCTransform
+from skot.transport import _lagrangian_ot
 from skot.transport._proximity import best_proximity
 
 
@@ -25,15 +26,34 @@ def fitted(lagrangian, **params):
     return transport.fit(X, X + [2.25, 0.0])
 
 
-def test_it_is_chosen_after_a_fit_and_used():
+def test_it_is_chosen_after_a_fit_and_used(monkeypatch):
+    monkeypatch.setattr(_lagrangian_ot, "best_proximity", lambda *problem: 10.0)
     transport = fitted(KineticPotential(HillObstacle()))
-    assert transport.c_transform_solver_.proximity in (0.0, 1.0, 10.0, 100.0)
+    assert transport.c_transform_solver_.proximity == 10.0
+    assert transport._problem.solver is transport.c_transform_solver_
+    # What was chosen stays when rows stream in.
+    x, y = (rows.numpy() for rows in transport._value_rows)
+    transport.partial_fit(x, y)
+    assert transport.c_transform_solver_.proximity == 10.0
     assert transport._problem.solver is transport.c_transform_solver_
 
 
 @pytest.mark.parametrize("lagrangian", [Kinetic(), KineticPotential(HarmonicWell(1.0))])
 def test_there_is_none_where_the_cost_settles_everything(lagrangian):
-    assert fitted(lagrangian).c_transform_solver_.proximity == 0.0
+    transport = fitted(lagrangian, warm_start=True)
+    assert transport.c_transform_solver_.proximity == 0.0
+    x, y = (rows.numpy() for rows in transport._value_rows)
+    for train in (transport.fit, transport.partial_fit, transport.partial_fit):
+        train(x, y)
+        assert transport.c_transform_solver_.proximity == 0.0
+        assert transport._problem.solver.proximity == 0.0
+
+
+def test_a_new_lagrangian_is_not_taken_for_the_old_one():
+    transport = fitted(KineticPotential(HarmonicWell(1.0)), warm_start=True)
+    x, y = (rows.numpy() for rows in transport._value_rows)
+    transport.set_params(lagrangian=KineticPotential(HillObstacle())).fit(x, y)
+    assert not transport._is_settled()
 
 
 def test_a_solver_that_was_passed_is_left_alone():

@@ -70,7 +70,7 @@ class CTransformObjective:
     anchor : Tensor of shape (n, n_features), default=None
         Points a from which y should not go far without need. None has none.
     proximity : float, default=0.0
-        The weight :math:`\\rho` of that.
+        The weight :math:`\rho` of that.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CTransformObjective:
         self.basis = basis
         self.bounds = bounds
         self.backward = backward
-        self.anchor = anchor
+        self.anchor = None if anchor is None else self.project(anchor)
         self.proximity = proximity
         # In these units of y the Hessian starts near the identity, as that in z does.
         self._stretch = (1.0 + proximity) ** 0.5
@@ -130,25 +130,10 @@ class CTransformObjective:
                 slope = slope + _PENALTY * outside
             if self.anchor is not None and self.proximity > 0:
                 anchor = self.anchor.index_select(0, rows)
-                values = values + self.distance_penalty(y, anchor)
+                values = values + 0.5 * self.proximity * (y - anchor).square().sum(1)
                 slope = slope + self.proximity * (y - anchor)
             gradients[:, : y.shape[1]] += slope / self._stretch
         return values, gradients
-
-    def distance_penalty(self, y: Tensor, anchor: Tensor) -> Tensor:
-        """Return what going away from the anchor adds to the objective.
-
-        Parameters
-        ----------
-        y, anchor : Tensor of shape (k, n_features)
-            Points.
-
-        Returns
-        -------
-        penalty : Tensor of shape (k,)
-            Half the squared distance times the weight.
-        """
-        return 0.5 * self.proximity * (y - anchor).square().sum(1)
 
     def project(self, y: Tensor) -> Tensor:
         """Move points into the bounds.
@@ -222,7 +207,8 @@ class CTransformSolver(Component, ABC):
     Hessian is at home.
     """
 
-    proximity: float
+    #: Weight of half the squared distance to the start, in what is minimised.
+    proximity: float = 0.0
 
     def solve(
         self,
@@ -284,8 +270,11 @@ class CTransformSolver(Component, ABC):
             )
             found = self.minimize(objective, objective.join(objective.project(y_init), z_init))
             y, z = objective.split(found.argument)
-            value = found.value - objective.distance_penalty(y, anchor)
-            return CTransformResult(value, objective.project(y), z, found.n_iter, found.converged)
+            # Of the point that is returned, and without what keeps it near the anchor.
+            y = objective.project(y)
+            ends = (y, x) if backward else (x, y)
+            value = action(lagrangian, *ends, z, basis) - potential(y)
+            return CTransformResult(value, y, z, found.n_iter, found.converged)
 
     @abstractmethod
     def minimize(self, objective: CTransformObjective, u_init: Tensor) -> RowMinima:
