@@ -13,17 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skot.base import ComponentParamsMixin
-from skot.costs import SquaredEuclidean
 from skot.measures import EmpiricalMeasure, reference_sample
-from skot.metrics import sinkhorn_divergence
+from skot.transport._score import at_most, divergence_to
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, to_tensor
 from skot.utils.validation import DomainSplit, split_domains
 
 #: Points of a reference sample, whatever the number of rows.
 REFERENCE_SIZE = 1024
-#: The score compares at most this many rows a side, at this share of the target's spread.
-_SCORE_ROWS, _SCORE_SHARE = 2000, 0.05
 
 
 class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -136,19 +133,8 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
             raise ValueError("score needs source rows: sample_domain marks every row as target.")
         source = _measure(split.X_source, split.weight_source, self._device)
         target = self._score_target(split)
-        source, target = _at_most(source, _SCORE_ROWS), _at_most(target, _SCORE_ROWS)
-        moved = self._map_to_score(source.points)
-        spread = SquaredEuclidean().scale(
-            target.points, target.points, target.weights, target.weights
-        )
-        divergence = sinkhorn_divergence(
-            moved,
-            target.points,
-            a=source.weights,
-            b=target.weights,
-            epsilon=_SCORE_SHARE * spread or 1.0,
-        )
-        return -float(divergence)
+        source, target = at_most(source), at_most(target)
+        return -divergence_to(target, self._map_to_score(source.points), source.weights)
 
     # For subclasses
 
@@ -225,14 +211,3 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
 
 def _measure(rows, weights, device: torch.device) -> EmpiricalMeasure:
     return EmpiricalMeasure.from_points(rows, weights, dtype=torch.float64, device=device)
-
-
-def _at_most(measure: EmpiricalMeasure, n: int) -> EmpiricalMeasure:
-    """A fixed subsample of a large measure."""
-    measure = measure.without_zero_weights()
-    size = len(measure.points)
-    if size <= n:
-        return measure
-    chosen = np.random.RandomState(0).permutation(size)[:n]
-    rows = torch.from_numpy(chosen).to(measure.points.device)
-    return EmpiricalMeasure.from_points(measure.points[rows], measure.weights[rows])

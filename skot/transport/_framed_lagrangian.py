@@ -28,6 +28,11 @@ _LARGE, _FAR = 1e12, 1e3
 _LEAST_UNIT = 1e-12
 
 
+def is_wide(distance: float, length: float) -> bool:
+    """Whether rows of a size, at a distance from the origin, do not fit into single precision."""
+    return not 1.0 / _LARGE < length < _LARGE or distance > _FAR * length
+
+
 @dataclass(frozen=True)
 class FramedLagrangian:
     r"""The Lagrangian :math:`\tilde L(x, v, t) = L(m + s x, s v, t) / u`.
@@ -59,14 +64,8 @@ class FramedLagrangian:
     @cached_property
     def _is_wide(self) -> bool:
         """Whether positions, or actions, in their own units do not fit into single precision."""
-        sizes = (self.length, self.unit)
-        ordinary = all(1.0 / _LARGE < size < _LARGE for size in sizes)
-        return not ordinary or float(self.mean.abs().max()) > _FAR * self.length
-
-    @property
-    def has_straight_geodesics(self) -> bool:
-        """Whether straight lines are known to be optimal."""
-        return getattr(self.lagrangian, "has_straight_geodesics", False)
+        distance = float(self.mean.abs().max())
+        return is_wide(distance, self.length) or is_wide(0.0, self.unit)
 
     def annealed(self, strength: float, sharpness: float) -> "FramedLagrangian":
         """Soften its barriers, if it has some; see :class:`~skot.costs.Lagrangian`."""

@@ -15,6 +15,7 @@ from skot.networks import NeuralMetric
 from skot.numerics.splines import path_basis
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
 from skot.training import AdamW, CosineSchedule, Optimizer, TrainingResult, TrainingState, train
+from skot.transport._framed_lagrangian import is_wide
 from skot.transport._metric_training import (
     METRIC,
     MetricTraining,
@@ -31,8 +32,6 @@ from skot.utils._sklearn import HasMethods, Interval, fit_context
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
 
-#: Lengths, and distances from the origin in lengths, beyond which training is in double precision.
-_LARGE, _FAR = 1e12, 1e3
 #: Nodes of the quadrature between two knots of a path.
 _N_NODES = 4
 
@@ -319,7 +318,8 @@ class LagrangianMetricLearner(
         """Draw the metric, and set up what changes it."""
         points = torch.cat(populations)
         self._length = float((points - points.mean(0)).square().mean().sqrt()) or 1.0
-        dtype = _training_dtype(points, self._length)
+        wide = is_wide(float(points.abs().max()), self._length)
+        dtype = torch.float64 if wide else torch.float32
         module = self.network_.build(points.shape[1], generator=generator).to(dtype)
         if hasattr(module, "standardize_"):
             module.standardize_(points)
@@ -393,12 +393,6 @@ class LagrangianMetricLearner(
             "_populations": [points.cpu() for points in self._populations],
             "_transports": [transport.to("cpu") for transport in self._transports],
         }
-
-
-def _training_dtype(points: Tensor, length: float) -> torch.dtype:
-    """Single precision, unless rows are far from the origin, or tiny or huge."""
-    ordinary = 1.0 / _LARGE < length < _LARGE and float(points.abs().max()) < _FAR * length
-    return torch.float32 if ordinary else torch.float64
 
 
 def _populations(rows: Tensor, time: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:

@@ -370,10 +370,14 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
     def _default_solver(proximity: float) -> LBFGSCTransform:
         return LBFGSCTransform(max_iter=10, tol=1e-2, proximity=proximity)
 
+    @property
+    def _is_straight(self) -> bool:
+        """Whether straight lines are known to be optimal."""
+        return getattr(self.lagrangian_, "has_straight_geodesics", False)
+
     def _is_settled(self) -> bool:
         """Whether the cost is known to leave no end point open."""
-        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
-        return straight or getattr(self, "_is_quadratic", False)
+        return self._is_straight or getattr(self, "_is_quadratic", False)
 
     def _set_up(
         self, source: Tensor, target: Tensor, generator: Generator
@@ -384,8 +388,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
         spread = torch.cat([source - mean, target - mean]).square().mean()
         frame = TranslationFrame(mean, mean, float(spread) or 1.0)
         x, y = frame.source_rows(source), frame.target_rows(target)
-        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
-        basis = path_basis(0) if straight else self._architectures["path"].basis()
+        basis = path_basis(0) if self._is_straight else self._architectures["path"].basis()
         lagrangian = FramedLagrangian(self.lagrangian_, mean, frame.scale**0.5, frame.scale)
         pairs = solved_pairs(lagrangian, x, y, basis)
         unit = cost_unit(*pairs)
@@ -403,7 +406,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
             some_rows(x, _BANK_ROWS),
         )
         modules = build_modules(
-            self._architectures, start, x, y, straight=straight, generator=generator
+            self._architectures, start, x, y, straight=self._is_straight, generator=generator
         )
         return frame, modules
 
@@ -415,8 +418,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
             check_lagrangian(self.lagrangian_, torch.lerp(x, y, t), y - x, x.new_full((n,), t))
 
     def _check_going_on(self) -> None:
-        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
-        if straight != (self._problem.basis.n_knots == 0):
+        if self._is_straight != (self._problem.basis.n_knots == 0):
             raise ValueError(
                 "Training cannot go on from the fit before: the Lagrangian of one of them has "
                 "straight geodesics, that of the other has not. Set warm_start=False."
@@ -441,8 +443,7 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
 
     def _updates_per_iteration(self) -> dict[str, int]:
         names = ("potential", "amortizer", "source_potential", "inverse_amortizer", "path")
-        straight = getattr(self.lagrangian_, "has_straight_geodesics", False)
-        return dict.fromkeys(names[: len(names) - straight], 1)
+        return dict.fromkeys(names[: len(names) - self._is_straight], 1)
 
     def _training(self) -> LagrangianTraining:
         state = self._state

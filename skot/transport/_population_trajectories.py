@@ -7,15 +7,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor, nn
 
-from skot.metrics import sinkhorn_divergence
+from skot.measures import EmpiricalMeasure
 from skot.transport._metric_training import METRIC, PathSolver
 from skot.transport._population_transport import PopulationTransport
+from skot.transport._score import at_most, divergence_to
 from skot.utils._points import FLOATS, check_points
 from skot.utils._sklearn import check_weights
 from skot.utils.tensors import output_dtype, to_numpy, to_tensor
-
-#: The score compares at most this many rows a side, at this share of the target's spread.
-_SCORE_ROWS, _SCORE_SHARE = 2000, 0.05
 
 
 class PopulationTrajectories:
@@ -186,13 +184,9 @@ class PopulationTrajectories:
         divergences = []
         for one in inside:
             here = time == one
-            divergences.append(
-                _divergence(
-                    self.predict_population(one),
-                    rows[here],
-                    None if weights is None else weights[here],
-                )
-            )
+            given = at_most(_measure(rows[here], None if weights is None else weights[here]))
+            predicted = at_most(_measure(self.predict_population(one)))
+            divergences.append(divergence_to(given, predicted.points))
         return -float(np.mean(divergences))
 
     def _places(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -237,24 +231,8 @@ def check_times(y: Any, n_rows: int | None) -> np.ndarray:
     return times
 
 
-def _divergence(predicted: np.ndarray, rows: np.ndarray, weights: np.ndarray | None) -> float:
-    """Divergence of a predicted population to rows, at the scale of the rows."""
-    chosen = _some(len(rows))
-    rows = rows[chosen].astype(np.float64)
-    weights = None if weights is None else weights[chosen]
-    center = np.average(rows, axis=0, weights=weights)
-    # Mean squared distance between two of them.
-    spread = 2.0 * float(np.average(np.square(rows - center), axis=0, weights=weights).sum())
-    return float(
-        sinkhorn_divergence(
-            predicted[_some(len(predicted))], rows, b=weights, epsilon=_SCORE_SHARE * spread or 1.0
-        )
-    )
-
-
-def _some(n_rows: int) -> np.ndarray:
-    """Return a fixed choice of at most so many rows."""
-    return np.random.RandomState(0).permutation(n_rows)[:_SCORE_ROWS]
+def _measure(rows: np.ndarray, weights: np.ndarray | None = None) -> EmpiricalMeasure:
+    return EmpiricalMeasure.from_points(rows, weights, dtype=torch.float64)
 
 
 def _like(X: Any, values: Tensor) -> Any:

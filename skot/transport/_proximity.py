@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 
+import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
-from skot.costs import SquaredEuclidean
-from skot.metrics import sinkhorn_divergence
+from skot.measures import EmpiricalMeasure
 from skot.transport._lagrangian_problem import LagrangianProblem
+from skot.transport._score import divergence_to
 from skot.transport._two_sample_training import some_rows
 
 #: Proximity in training, and those that are compared after it.
 TRAINING_PROXIMITY = 1.0
 _PROXIMITIES = (0.0, 1.0, 10.0, 100.0)
-#: Rows a side of the comparison, and its regularisation as a share of the mean cost.
-_ROWS, _SHARE = 512, 0.05
+#: Rows a side of the comparison.
+_ROWS = 512
 #: The smallest proximity counts whose divergence is at most this many times the least one.
 _SLACK = 1.25
 
@@ -41,16 +42,13 @@ def best_proximity(
     proximity : float
         By the Sinkhorn divergence on at most 512 rows a side.
     """
-    source, target = some_rows(source, _ROWS), some_rows(target, _ROWS)
-    weights = target.new_full((len(target),), 1.0 / len(target))
-    spread = SquaredEuclidean().scale(target, target, weights, weights)
+    source, rows = some_rows(source, _ROWS), some_rows(target, _ROWS)
+    sample = EmpiricalMeasure.from_points(rows, dtype=torch.float64)
     divergences = []
     for proximity in _PROXIMITIES:
         solver = clone(problem.solver).set_params(proximity=proximity)
         images = replace(problem, solver=solver).transport(modules, source).argument
-        divergences.append(
-            float(sinkhorn_divergence(images, target, epsilon=_SHARE * spread or 1.0))
-        )
+        divergences.append(divergence_to(sample, images.double()))
     limit = _SLACK * max(min(divergences), 0.0)
     near = [divergence <= limit or divergence == min(divergences) for divergence in divergences]
     return _PROXIMITIES[near.index(True)]
