@@ -1,6 +1,6 @@
 """skot: optimal transport with scikit-learn's interface and PyTorch inside."""
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 from skot.adaptation import DomainAdaptation
 from skot.transport import (
@@ -13,6 +13,7 @@ from skot.transport import (
     SinkhornTransport,
     W2GNTransport,
 )
+from skot.utils._versions import show_versions
 
 __all__ = [
     "DomainAdaptation",
@@ -25,4 +26,5 @@ __all__ = [
     "SinkhornTransport",
     "W2GNTransport",
     "__version__",
+    "show_versions",
 ]

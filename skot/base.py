@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 import torch
 from sklearn.base import BaseEstimator, clone
 
+from skot.utils._documentation import DocumentationLinkMixin
 from skot.utils._sklearn import InvalidParameterError, validate_parameters
 
 __all__ = ["Component", "ComponentParamsMixin", "check_component"]
 
 
-class ComponentParamsMixin:
+class ComponentParamsMixin(DocumentationLinkMixin):
     """Make `set_params` explain how to reach into a component that is None.
 
     A component parameter defaults to None, which stands for a documented class, so there is

@@ -1,0 +1,58 @@
+"""Estimators and components link to pages that the documentation has."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import skot
+from skot.utils._documentation import DocumentationLinkMixin
+
+API = Path(__file__).resolve().parents[2] / "docs" / "api.rst"
+
+
+def documented_pages():
+    """Names with their modules, as autosummary writes their pages."""
+    module, pages = "", set()
+    for line in API.read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"\.\. currentmodule:: (\S+)", line):
+            module = match[1]
+        elif match := re.match(r"   (\w+)$", line):
+            pages.add(f"{module}.{match[1]}")
+    return pages
+
+
+def linked_classes():
+    for page in sorted(documented_pages()):
+        module, _, name = page.rpartition(".")
+        value = getattr(importlib.import_module(module), name, None)
+        if inspect.isclass(value) and issubclass(value, BaseEstimator) and (
+            not inspect.isabstract(value)
+        ):
+            yield pytest.param(value, page, id=page)
+
+
+@pytest.mark.parametrize(("cls", "page"), list(linked_classes()))
+def test_link(cls, page):
+    instance = cls.__new__(cls)
+    assert isinstance(instance, DocumentationLinkMixin)
+    assert instance._get_doc_link().endswith(f"/generated/{page}.html")
+
+
+def test_diagram_links_to_the_page_and_the_parameters():
+    diagram = make_pipeline(StandardScaler(), skot.SinkhornTransport(epsilon=0.1))._repr_html_()
+    page = skot.SinkhornTransport()._get_doc_link()
+    assert f'href="{page}"' in diagram
+    assert f"{page}#:~:text=epsilon" in diagram
+
+
+def test_class_of_another_package_has_no_link():
+    class Mine(skot.SinkhornTransport):
+        pass
+
+    assert Mine()._get_doc_link() == ""
