@@ -45,38 +45,24 @@ for ax in axes:
 # %%
 # Mass moves along straight lines at constant speed: at time t the point x is at
 # ``x + t * (T(x) - x)``. The colour says to which of the eight a point goes.
-palette = np.array(
-    ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"]
-)
-angle = np.arctan2(X_moved[:, 1], X_moved[:, 0])
-colors = palette[np.round(4.0 * angle / np.pi).astype(int) % 8]
+from skot.plots import InterpolationDisplay
 
-_, axes = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained", sharex=True, sharey=True)
-for ax, t in zip(axes, np.linspace(0.0, 1.0, 5), strict=True):
-    ax.scatter(*(X_new + t * (X_moved - X_new)).T, c=colors, s=5)
-    ax.set(title=f"t = {t:g}", aspect="equal")
+angle = np.arctan2(X_moved[:, 1], X_moved[:, 0])
+goal = np.round(4.0 * angle / np.pi).astype(int) % 8
+
+interpolation = InterpolationDisplay.from_estimator(transport, X_new, colors=goal)
+for ax in interpolation.axes_:
     ax.set_axis_off()
 
 # %%
 # The potential itself. Its level lines are drawn after the parabola ``|x|^2 / 2`` is taken away,
 # which alone would leave every point where it is. The arrows are the gradient of what is left:
 # they say where the map moves a point.
-import torch
+from skot.plots import PotentialDisplay
 
-side = np.linspace(-3.0, 3.0, 121)
-grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-with torch.no_grad():
-    values = transport.potential_(torch.as_tensor(grid)).numpy()
-height = (values - 0.5 * np.square(grid).sum(axis=1)).reshape(len(side), len(side))
-coarse = grid.reshape(121, 121, 2)[10::20, 10::20].reshape(-1, 2)
-arrows = transport.transform(coarse) - coarse
-
-_, ax = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
-levels = ax.contourf(side, side, height - height.min(), levels=14, cmap="cividis")
-ax.contour(side, side, height, levels=14, colors="white", linewidths=0.6, alpha=0.6)
-ax.quiver(*coarse.T, *arrows.T, color="white", width=0.004, angles="xy")
-ax.figure.colorbar(levels, ax=ax, label="potential less the parabola")
-ax.set(aspect="equal", title="where points are pushed")
+_, ax = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
+ax.set(xlim=(-3.3, 3.3), ylim=(-3.3, 3.7), title="where points are pushed")
+PotentialDisplay.from_estimator(transport, X_new[:400], ax=ax)
 ax.set_axis_off()
 
 plt.show()

@@ -64,6 +64,7 @@ class ConditionalFanDisplay:
     See Also
     --------
     TransportMapDisplay : Display of a map, with one image of every point.
+    CouplingDisplay : Display of a plan between given points.
 
     References
     ----------

@@ -57,6 +57,8 @@ class PathDisplay:
     See Also
     --------
     TransportMapDisplay : Display of a transport by straight lines.
+    InterpolationDisplay : Display of the points on their way, time by time, and animation.
+    PotentialDisplay : Display of the potentials behind the paths.
     skot.LagrangianOT.transport_paths : Paths of least action.
     skot.LagrangianMetricLearner.predict_trajectories : Paths under a learned metric.
 

@@ -46,6 +46,9 @@ class TransportMapDisplay:
     See Also
     --------
     ConditionalFanDisplay : Display of a transport that splits mass.
+    CouplingDisplay : Display of the plan between the points of a fit.
+    InterpolationDisplay : Display of the points on their way, time by time.
+    PotentialDisplay : Display of the potential behind a map.
     LossCurveDisplay : Display of how a fit converged.
 
     Examples
