@@ -17,15 +17,16 @@ TEST_ENV = SCIPY_ARRAY_API=1 MPLBACKEND=Agg OMP_NUM_THREADS=1 \
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci}
 PYTEST = $(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test test-all coverage lint format docs bench clean
+.PHONY: help demo test test-all test-peers coverage lint format docs docs-check bench clean
 
 help:
 	@echo "make demo      install, then domain adaptation and colour transfer on real data"
 	@echo "make test      install, then lint, types, architecture and the test suite"
-	@echo "make test-all  the same with the slow tests"
+	@echo "make test-all  the same with the slow tests, the distributions and the other libraries"
 	@echo "make coverage  the test suite with a coverage report"
 	@echo "make lint      lint, types, architecture only;  make format  rewrites the files"
-	@echo "make docs      build the documentation into docs/_build/html"
+	@echo "make docs      build the documentation into docs/_build/html; every example runs"
+	@echo "make docs-check  its links, and its pages in Chromium"
 	@echo "make bench     compare with other libraries and write docs/benchmarks.md"
 	@echo "make clean     remove environments and everything generated"
 
@@ -54,6 +55,10 @@ $(VENV)/.docs: $(VENV)/.skot requirements/docs.txt
 	$(BIN)/python $(PIP_INSTALL) -r requirements/docs.txt
 	@touch $@
 
+$(VENV)/.site: $(VENV)/.docs requirements/site.txt
+	$(BIN)/python $(PIP_INSTALL) -r requirements/site.txt
+	@touch $@
+
 $(BENCH)/.bench: requirements/lock.txt requirements/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	@echo "Installing into $(BENCH) (a few minutes, the first time only)"
@@ -79,14 +84,22 @@ format: $(VENV)/.test
 test: lint
 	$(PYTEST)
 
-test-all: lint
-	$(PYTEST) -m "not gpu"
+test-all: lint test-peers
+	PIP_FLAGS="$(PIP_FLAGS)" $(PYTEST) -m "not gpu"
+
+# The tables of equivalent calls whose other half needs an environment of its own.
+test-peers: $(BENCH)/.bench
+	PYTHONPATH=. $(BENCH)/bin/python tests/_equivalents.py docs/coming_from/ott_jax.md
+	PYTHONPATH=. $(BENCH)/bin/python tests/_equivalents.py docs/coming_from/geomloss.md
 
 coverage: $(VENV)/.test
 	$(PYTEST) --cov --cov-report=term --cov-report=html
 
 docs: $(VENV)/.docs
 	MPLBACKEND=Agg $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+docs-check: $(VENV)/.site
+	$(BIN)/python docs/check_site.py
 
 bench: $(BENCH)/.bench
 	$(BENCH)/bin/python examples/benchmarks/bench_sinkhorn.py

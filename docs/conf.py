@@ -1,11 +1,16 @@
 """Configuration of the documentation."""
 
 import os
+import sys
 import urllib.request
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "_extensions"))
+
+import citations  # noqa: F401 (it registers its styles)
 
 import skot
+from skot.utils._documentation import DocumentationLinkMixin
 
 project = "skot"
 author = "The skot developers"
@@ -17,37 +22,83 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
-    "numpydoc",
     "myst_parser",
+    "numpydoc",
+    "sphinx-mathjax-offline",  # pages fetch nothing from elsewhere
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.bibtex",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "auto_examples/**/*.md5", "auto_examples/**/*.py"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 default_role = "autolink"
-nitpicky = False
+
+# Every name in a docstring has to be found, but those of other libraries, whose inventories may be
+# out of reach, and of the pure functions in skot.numerics, which have no pages.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(matplotlib|numpy|scipy|sklearn|skot\.numerics|torch)\..*")]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skot"
+html_favicon = "_static/logo.svg"
+html_static_path = ["_static"]
+html_css_files = ["skot.css"]
 html_show_sourcelink = False
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
-html_sidebars = {"whats_new": [], "references": [], "benchmarks": []}
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
+html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "skot"},
+    "header_links_before_dropdown": 5,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}
+# Pages without siblings need no list of them.
+html_sidebars = {
+    name: [] for name in ("index", "choosing", "benchmarks", "glossary", "references", "whats_new")
+}
 
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "author_year"  # of the bibliography; both are in citations.py
+bibtex_reference_style = "author_year_round"  # of citations
+
 autosummary_generate = True
 autodoc_typehints = "none"  # the numpydoc sections say it
 numpydoc_show_class_members = False  # the template of a class lists them
+
+# Diagrams of estimators in the gallery link to the pages of this build.
+DocumentationLinkMixin._doc_link_template = "../../generated/{public_module}.{name}.html"
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"[/\\]plot_",
     "ignore_pattern": r"^(?!plot_)",  # of the name alone
+    "subsection_order": [
+        f"../examples/{section}"
+        for section in (
+            "basics",
+            "adaptation",
+            "model_selection",
+            "neural",
+            "images",
+            "colors",
+            "meta",
+            "lagrangian",
+        )
+    ],
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skot",),
     "download_all_examples": False,
+    "matplotlib_animations": True,
     "remove_config_comments": True,
     "show_memory": False,
 }

@@ -11,18 +11,9 @@ import re
 from difflib import unified_diff
 from pathlib import Path
 
+from _api_pages import public_names
+
 LIST = Path(__file__).with_name("public_api.txt")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.rst"
-
-
-def public_names():
-    """Names of the API page with their modules. What is not there is private."""
-    module = ""
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"\.\. currentmodule:: (\S+)", line):
-            module = match[1]
-        elif match := re.match(r"   (\w+)$", line):
-            yield module, match[1]
 
 
 def shown(signature):
@@ -61,7 +52,7 @@ def described(name, value):
 def defined_in_skot(cls, member):
     """Whether a member is of skot: not scikit-learn's or torch's, nor what all components have."""
     owner = next((base for base in cls.__mro__ if member in vars(base)), cls)
-    generated = re.fullmatch(r"set_\w+_request", member)
+    generated = re.fullmatch(r"set_\w+_request|get_metadata_routing", member)
     return (
         owner.__module__.startswith("skot.") and owner.__module__ != "skot.base" and not generated
     )

@@ -8,8 +8,6 @@ import sys
 import torch
 from threadpoolctl import threadpool_info  # scikit-learn brings it
 
-from skot import __version__
-
 __all__ = ["show_versions"]
 
 _REQUIRED = ("numpy", "scipy", "scikit-learn", "torch", "joblib")
@@ -50,7 +48,8 @@ def _collect() -> dict[str, dict[str, str]]:
             "cores": str(os.cpu_count()),
         },
         "Packages": {
-            "skot": __version__,
+            # Not imported: this room is below the package's front.
+            "skot": sys.modules["skot"].__version__,
             **{name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)},
         },
         "Computation": {"torch threads": str(torch.get_num_threads()), **_cuda(), **_libraries()},

@@ -58,7 +58,7 @@ def renamed_parameter(
 ) -> Any:
     """Resolve a parameter of an estimator that has an old and a new name.
 
-    The constructor keeps both and only stores them; the default of the old one is `DEPRECATED`.
+    The constructor keeps both and only stores them; the default of the old one is ``DEPRECATED``.
     ``fit`` asks here which value counts.
 
     Parameters

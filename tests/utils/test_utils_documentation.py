@@ -2,10 +2,9 @@
 
 import importlib
 import inspect
-import re
-from pathlib import Path
 
 import pytest
+from _api_pages import public_names
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,26 +12,14 @@ from sklearn.preprocessing import StandardScaler
 import skot
 from skot.utils._documentation import DocumentationLinkMixin
 
-API = Path(__file__).resolve().parents[2] / "docs" / "api.rst"
-
-
-def documented_pages():
-    """Names with their modules, as autosummary writes their pages."""
-    module, pages = "", set()
-    for line in API.read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"\.\. currentmodule:: (\S+)", line):
-            module = match[1]
-        elif match := re.match(r"   (\w+)$", line):
-            pages.add(f"{module}.{match[1]}")
-    return pages
-
 
 def linked_classes():
-    for page in sorted(documented_pages()):
-        module, _, name = page.rpartition(".")
-        value = getattr(importlib.import_module(module), name, None)
-        if inspect.isclass(value) and issubclass(value, BaseEstimator) and (
-            not inspect.isabstract(value)
+    for module, name in public_names():
+        value, page = getattr(importlib.import_module(module), name), f"{module}.{name}"
+        if (
+            inspect.isclass(value)
+            and issubclass(value, BaseEstimator)
+            and (not inspect.isabstract(value))
         ):
             yield pytest.param(value, page, id=page)
 
