@@ -204,6 +204,8 @@ def main():
     parser.add_argument("--without-gallery", action="store_true", help="examples were not run")
     options = parser.parse_args()
 
+    if not (SITE / "index.html").is_file():
+        sys.exit(f"nothing in {SITE}: run `make docs` first")
     defects = [f"{page}: {address} leads nowhere" for page, address in broken_links()]
     n_pages = len(list(SITE.rglob("*.html")))
     print(f"{n_pages} pages, {len(defects)} broken links")

@@ -74,7 +74,7 @@ class Component(ComponentParamsMixin, BaseEstimator):
     parameter. An estimator never uses the instance it was given: it works on the validated clone
     that `check_component` returns.
 
-    Subclasses store their parameters in `__init__` unchanged and may declare
+    Subclasses store their parameters in ``__init__`` unchanged and may declare
     ``_parameter_constraints``, in scikit-learn's terms.
 
     Examples

@@ -27,14 +27,12 @@ def parts_of(page):
     return files, SNIPPET.findall(text), OUTPUT.findall(text)
 
 
-PAGES = sorted(
-    path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN) if parts_of(path)[1]
-)
+PAGES = sorted(path for path in (ROOT / "README.md", *WRITTEN) if parts_of(path)[1])
 
 
 def test_pages_are_found():
     names = {path.relative_to(ROOT).as_posix() for path in PAGES}
-    assert names >= {"README.md", "CONTRIBUTING.md", "docs/choosing.md", "docs/skada.md"}
+    assert names >= {"README.md", "docs/choosing.md", "docs/scikit_learn.md", "docs/skada.md"}
     assert len([name for name in names if name.startswith("docs/user_guide/")]) >= 8
     assert len([name for name in names if name.startswith("docs/extending/")]) >= 4
 
@@ -47,7 +45,8 @@ def test_python_of_a_page_runs(page, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Small problems take many times longer with threads that wait for a busy core.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr

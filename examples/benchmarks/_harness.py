@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import selectors
 import subprocess
 import sys
@@ -186,6 +187,8 @@ class Store:
     def begin(self) -> None:
         """Note the command, the machine and the versions of a run."""
         command = " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+        # Where it is stored and which core it runs on say nothing about the result.
+        command = re.sub(r" --(output|core) \S+", "", command)
         run = {"command": command, "date": today(), "machine": machine(), "versions": versions()}
         self.data["runs"].append(run)
         self.save()

@@ -1,7 +1,6 @@
 """Turn the stored results into docs/benchmarks.md: ``python examples/benchmarks/render.py``."""
 
 import json
-import re
 import sys
 
 import numpy as np
@@ -82,11 +81,9 @@ def provenance(runs: list[dict]) -> str:
     commands: dict[str, list[str]] = {}
     for run in runs:
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-        # Where it was stored and which core it ran on say nothing about the result.
-        command = re.sub(r" --(output|core) \S+", "", run["command"])
         known = commands.setdefault(f"{run['date']}, {run['machine']}; {versions}.", [])
-        if command not in known:
-            known.append(command)
+        if run["command"] not in known:
+            known.append(run["command"])
     return "\n".join(
         ", ".join(f"`{command}`" for command in known) + f": {circumstances}\n"
         for circumstances, known in commands.items()

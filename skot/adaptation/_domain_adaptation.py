@@ -86,7 +86,7 @@ class DomainAdaptation(
     are known and `use_target_labels` is set.
 
     With metadata routing, `fit` and `score` request `sample_domain`; other metadata goes where it
-    is requested, to `estimator` and, in `fit`, to `transport`. Without routing, the other
+    is requested, to `estimator` and, in `fit`, to ``transport``. Without routing, the other
     metadata of `fit` goes to the estimator, and a search does not hand `sample_domain` to `score`.
     Metadata of the length of `X` is cut to the rows in use.
 

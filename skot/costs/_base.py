@@ -21,7 +21,19 @@ from skot.numerics.tiles import row_tiles
 
 
 class FactorizedCost(NamedTuple):
-    """A cost matrix ``row[:, None] + column[None, :] - left @ right.T``, never formed."""
+    """A cost matrix ``row[:, None] + column[None, :] - left @ right.T``, never formed.
+
+    Attributes
+    ----------
+    left : Tensor of shape (n, k)
+        Features of the source points.
+    right : Tensor of shape (m, k)
+        Features of the target points.
+    row : Tensor of shape (n,)
+        Terms of the source points alone.
+    column : Tensor of shape (m,)
+        Terms of the target points alone.
+    """
 
     left: Tensor
     right: Tensor
@@ -33,6 +45,19 @@ class StandardizedPair(NamedTuple):
     """Two clouds in coordinates where the cost is well scaled.
 
     ``cost(x_old, y_old) = scale * cost(x, y) + row[:, None] + column[None, :]``.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+        Source points in the new coordinates.
+    y : Tensor of shape (m, n_features)
+        Target points in the new coordinates.
+    scale : float
+        Factor of the cost.
+    row : Tensor of shape (n,)
+        What the old cost has on top, for each source point.
+    column : Tensor of shape (m,)
+        What it has on top for each target point.
     """
 
     x: Tensor
@@ -62,7 +87,7 @@ class Cost(Component):
     #: Whether ``c(x + t, y + t) = c(x, y)``: then points are taken near the origin first, which
     #: keeps the digits of clouds that are far from it.
     translation_invariant = False
-    #: Whether the cost is a multiple of |x - y|^2, whose optimal maps are gradients.
+    #: Whether the cost is a multiple of ``|x - y|^2``, whose optimal maps are gradients.
     is_quadratic = False
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:

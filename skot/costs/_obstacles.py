@@ -255,7 +255,7 @@ class HarmonicWell(PotentialEnergy):
         return -self.strength * (x * x).sum(-1)
 
     def annealed(self, strength: float, sharpness: float) -> "HarmonicWell":
-        """Return the same well: it has no wall to find a way around."""
+        # The same: it has no wall to find a way around.
         return self
 
 

@@ -68,7 +68,6 @@ class CircleMetric(MetricTensor):
         )
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         (x0, x1), (v0, v1) = _plane(self, x), _plane(self, v)
         outwards = x0 * v0 + x1 * v1
         around = x0 * v1 - x1 * v0
@@ -114,7 +113,6 @@ class MassSplittingMetric(MetricTensor):
         return _matrices(diagonal, -0.5 * (1.0 - self.cheap) * _unit_sign(x1), diagonal)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         (_, x1), (v0, v1) = _plane(self, x), _plane(self, v)
         v1 = _unit_sign(x1) * v1
         along, across = v0 + v1, v0 - v1
@@ -168,7 +166,6 @@ class CrossingPathsMetric(MetricTensor):
         return _matrices(1.0 - saved, -_unit_sign(product) * saved, 1.0 - saved)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         (x0, x1), (v0, v1) = _plane(self, x), _plane(self, v)
         product = x0 * x1
         price = 1.0 - (1.0 - self.cheap) * torch.tanh(product) ** 2

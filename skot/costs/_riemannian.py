@@ -132,7 +132,6 @@ class ConstantMetric(MetricTensor):
         return self._matrix_like(x).expand(*x.shape, x.shape[-1])
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         return ((v @ self._matrix_like(v)) * v).sum(-1)
 
     def _matrix_like(self, x: Tensor) -> Tensor:
@@ -182,7 +181,6 @@ class ConformalMetric(MetricTensor):
         return _scaled_identity(self.factor(x), x)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         return self.factor(x) * (v * v).sum(-1)
 
 
@@ -212,11 +210,9 @@ class HyperbolicHalfPlane(MetricTensor):
         return _scaled_identity(x[..., -1].clamp(min=1e-6) ** -2, x)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         return (v * v).sum(-1) / x[..., -1].clamp(min=1e-6) ** 2
 
     def in_domain(self, x: Tensor) -> Tensor:
-        """Whether the last coordinate of each point is positive."""
         return x[..., -1] > 0
 
 
@@ -246,7 +242,6 @@ class StereographicSphere(MetricTensor):
         return _scaled_identity(4.0 / (1.0 + (x * x).sum(-1)) ** 2, x)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
-        """Squared length of each velocity; see `MetricTensor`."""
         return 4.0 * (v * v).sum(-1) / (1.0 + (x * x).sum(-1)) ** 2
 
 

@@ -175,7 +175,7 @@ class GridCost(Component):
         return int(np.prod(self.shape))
 
     def points(self) -> Tensor:
-        """Coordinates of the grid.
+        """Return the coordinates of the grid.
 
         Returns
         -------

@@ -109,7 +109,6 @@ class ObjectiveAmortization(Amortization):
     """
 
     def amortizer_loss(self, batch: DualBatch) -> Tensor:
-        """Return the mean of J; see :meth:`Amortization.amortizer_loss`."""
         prediction = batch.prediction
         with torch.no_grad():
             values, gradients = value_and_gradient(batch.potential, prediction.detach())
@@ -140,7 +139,6 @@ class RegressionAmortization(Amortization):
     """
 
     def check_solver(self, solver: Any) -> None:
-        """Raise if the solver returns the predictions; see :meth:`Amortization.check_solver`."""
         if not getattr(solver, "refines", True):
             raise ValueError(
                 f"{type(self).__name__} has no gradient with {type(solver).__name__}, which"
@@ -150,7 +148,6 @@ class RegressionAmortization(Amortization):
             )
 
     def amortizer_loss(self, batch: DualBatch) -> Tensor:
-        """Return the mean squared distance; see :meth:`Amortization.amortizer_loss`."""
         return _mean_square(batch.prediction - batch.solution)
 
 
@@ -200,7 +197,7 @@ class CycleAmortization(Amortization):
         self.weight = weight
 
     def amortizer_loss(self, batch: DualBatch) -> Tensor:
-        """Return the cycle without its weight; see :meth:`Amortization.amortizer_loss`."""
+        # The cycle without its weight.
         _, gradients = value_and_gradient(batch.potential, batch.prediction)
         loss = _mean_square(gradients - batch.y)
         if batch.refined:
@@ -210,7 +207,6 @@ class CycleAmortization(Amortization):
         return loss + _mean_square(batch.amortizer(image) - batch.x)
 
     def potential_penalty(self, batch: DualBatch) -> Tensor | None:
-        """Return the weighted cycle; see :meth:`Amortization.potential_penalty`."""
         if batch.refined:
             return None
         points = torch.cat([batch.x, batch.prediction.detach()])

@@ -66,7 +66,6 @@ class ExpectileAmortization(ObjectiveAmortization):
         self.weight = weight
 
     def potential_penalty(self, batch: DualBatch) -> Tensor:
-        """Return the weighted penalty; see :meth:`Amortization.potential_penalty`."""
         source, target = batch.potential_values
         conjugate = (batch.solution * batch.y).sum(dim=1) - target
         # Row i of both, as the reference does, up to the length of the shorter.

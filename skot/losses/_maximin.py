@@ -45,7 +45,7 @@ def maximin_map_loss(
     Parameters
     ----------
     cost : callable
-        Takes `x` and `images` to the cost of each row, such as
+        Takes `x` and ``images`` to the cost of each row, such as
         :meth:`skot.losses.WeakCost.evaluate`.
     module : torch.nn.Module or callable
         The potential; see :func:`potential_values`.

@@ -151,7 +151,6 @@ class StrongCost(WeakCost):
         return 2.0 * float(self.cost.paired(torch.zeros(1, 1), torch.ones(1, 1)))
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the mean cost of the samples; see :meth:`WeakCost.evaluate`."""
         n, n_samples, n_features = y.shape
         rows = x[:, None].expand(-1, n_samples, -1).reshape(-1, n_features)
         points = y.reshape(-1, n_features)

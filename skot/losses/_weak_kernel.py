@@ -63,7 +63,6 @@ class DistanceKernel(Kernel):
         self.power = power
 
     def squared_feature_distance(self, distance: Tensor) -> Tensor:
-        """Return the power of the distance; see :meth:`Kernel.squared_feature_distance`."""
         if self.power == 1:
             return distance
         # Powers below one have no derivative at zero, where samples that agree are.
@@ -93,7 +92,6 @@ class GaussianKernel(Kernel):
         self.bandwidth = bandwidth
 
     def squared_feature_distance(self, distance: Tensor) -> Tensor:
-        """Return 2 - 2 k; see :meth:`Kernel.squared_feature_distance`."""
         return -2.0 * torch.expm1(-0.5 * (distance / self.bandwidth).square())
 
 
@@ -119,7 +117,6 @@ class LaplacianKernel(Kernel):
         self.bandwidth = bandwidth
 
     def squared_feature_distance(self, distance: Tensor) -> Tensor:
-        """Return 2 - 2 k; see :meth:`Kernel.squared_feature_distance`."""
         return -2.0 * torch.expm1(-distance / self.bandwidth)
 
 
@@ -184,7 +181,6 @@ class WeakKernel(WeakCost):
         return self.gamma > 0
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
-        """Estimate the cost from all pairs of samples; see :meth:`WeakCost.evaluate`."""
         kernel = DistanceKernel() if self.kernel is None else self.kernel
         distance = torch.linalg.vector_norm(y - x[:, None], dim=2)
         cost = 0.5 * kernel.squared_feature_distance(distance).mean(dim=1)

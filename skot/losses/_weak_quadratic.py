@@ -76,7 +76,6 @@ class WeakQuadratic(WeakCost):
         return 1.0 - self.gamma
 
     def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
-        """Estimate the cost, the variance without bias; see :meth:`WeakCost.evaluate`."""
         n_samples = y.shape[1]
         distance = 0.5 * (y - x[:, None]).square().sum(dim=2).mean(dim=1)
         if self.gamma == 0:

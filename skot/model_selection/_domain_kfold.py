@@ -41,7 +41,7 @@ class DomainKFold(BaseCrossValidator):
     See Also
     --------
     skot.utils.stack_domains : Stacks two samples such that ``cv=5`` gives such folds too.
-    skot.adaptation.DomainAdaptation : The estimator to tune with it.
+    skot.DomainAdaptation : The estimator to tune with it.
 
     Examples
     --------

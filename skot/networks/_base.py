@@ -27,7 +27,7 @@ class PotentialModule(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values of the potential.
+        """Evaluate the potential.
 
         Parameters
         ----------
@@ -42,7 +42,7 @@ class PotentialModule(nn.Module):
         raise NotImplementedError
 
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and gradients in the points, written out by hand.
+        """Evaluate the potential and its gradient, written out by hand.
 
         Parameters
         ----------

@@ -87,7 +87,6 @@ class DualMLP(DualNetwork):
         self.activation = activation
 
     def build(self, n_inputs: int, n_outputs: int, *, generator: Generator) -> nn.Module:
-        """Draw a module; see :meth:`DualNetwork.build`."""
         self.validate()
         return _DenseNetwork(
             n_inputs,

@@ -99,7 +99,6 @@ class DeepSets(Encoder):
         self.activation = activation
 
     def build(self, n_features: int, n_outputs: int, *, generator: Generator) -> nn.Module:
-        """Draw a module; see :meth:`Encoder.build`."""
         self.validate()
         sizes = list(self.hidden_layer_sizes)
         layers = dense_layers(n_features, sizes, self.activation, generator)
@@ -185,7 +184,6 @@ class ResNetEncoder(Encoder):
         self.activation = activation
 
     def build(self, n_features: int, n_outputs: int, *, generator: Generator) -> nn.Module:
-        """Draw a module; see :meth:`Encoder.build`."""
         self.validate()
         return _ResNetEncoderModule(
             n_features,

@@ -171,7 +171,7 @@ class HyperModule(nn.Module):
         Returns
         -------
         parameters : dict of str to Tensor
-            By the names that the template has, each of shape (..., *shape of the parameter).
+            By the names that the template has, each in its shape there, after the axes of rows.
         """
         sizes = [shape.numel() for shape in self.shapes.values()]
         return {

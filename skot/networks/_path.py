@@ -23,8 +23,8 @@ class SplinePath(_Architecture):
         \gamma(t) = (1 - t) x + t y + \sum_k z_k(x, y) \, \delta_k(t),
         \qquad z = \mathrm{net}(x, y)
 
-    with the shapes :math:`\delta_k` of :func:`~skot.numerics.splines.path_basis`. Right after
-    `build` paths are close to straight lines.
+    with the shapes :math:`\delta_k` of ``skot.numerics.splines.path_basis``.
+    Right after `build` paths are close to straight lines.
 
     Parameters
     ----------

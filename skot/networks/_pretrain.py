@@ -19,7 +19,7 @@ def pretrain_identity(
 
     A potential close to :math:`|x|^2 / 2` is strongly convex around the sample, so that the first
     conjugates of a fit are well-posed. The modules of skot's own potentials are close to it right
-    after `build`; this is for other modules, and for those that should be closer.
+    after ``build``; this is for other modules, and for those that should be closer.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ class StartedPotential(PotentialModule):
     learned : Module
         The network.
     hessian : Tensor of shape (n_features, n_features)
-        H.
+        The matrix H.
     slope : Tensor of shape (n_features,)
-        b.
+        The vector b.
     """
 
     def __init__(self, learned: nn.Module, hessian: Tensor, slope: Tensor) -> None:
@@ -56,7 +56,7 @@ class StartedMap(MapModule):
     matrix : Tensor of shape (n_features, n_features)
         The transpose of A: rows are multiplied from the right.
     shift : Tensor of shape (n_features,)
-        c.
+        The vector c.
     """
 
     def __init__(self, learned: nn.Module, matrix: Tensor, shift: Tensor) -> None:

@@ -84,7 +84,6 @@ class LinearFrame(Frame):
         return cls(source_mean, target_mean, p, q, p @ c @ p, q @ d @ q, scale)
 
     def swapped(self) -> "LinearFrame":
-        """Return the frame of the way back; see :meth:`Frame.swapped`."""
         return type(self)(
             self.target_mean,
             self.source_mean,
@@ -96,16 +95,13 @@ class LinearFrame(Frame):
         )
 
     def source_rows(self, x: Tensor) -> Tensor:
-        """Bring source rows into the frame; see :meth:`Frame.source_rows`."""
         return (x.to(self.source_mean) - self.source_mean) @ self.source_matrix
 
     def source_rows_back(self, x: Tensor) -> Tensor:
-        """Bring points of the source out of it; see :meth:`Frame.source_rows_back`."""
         # The inverse of P is k Q.
         return self.scale * (x @ self.target_matrix) + self.source_mean
 
     def target_gradient_back(self, gradient: Tensor) -> Tensor:
-        """Bring gradients out of the frame; see :meth:`Frame.target_gradient_back`."""
         return gradient @ self.target_matrix
 
 

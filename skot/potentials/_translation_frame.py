@@ -60,17 +60,13 @@ class TranslationFrame(Frame):
         return cls(means[0], means[1], 0.5 * sum(variances) or 1.0)
 
     def swapped(self) -> "TranslationFrame":
-        """Return the frame of the way back; see :meth:`Frame.swapped`."""
         return self.with_means(self.target_mean, self.source_mean)
 
     def source_rows(self, x: Tensor) -> Tensor:
-        """Bring source rows into the frame; see :meth:`Frame.source_rows`."""
         return (x.to(self.source_mean) - self.source_mean) / self.scale**0.5
 
     def source_rows_back(self, x: Tensor) -> Tensor:
-        """Bring points of the source out of it; see :meth:`Frame.source_rows_back`."""
         return self.scale**0.5 * x + self.source_mean
 
     def target_gradient_back(self, gradient: Tensor) -> Tensor:
-        """Bring gradients out of the frame; see :meth:`Frame.target_gradient_back`."""
         return gradient / self.scale**0.5

@@ -106,7 +106,7 @@ class EntropicPlan:
         return torch.cat([tile for _, tile in self.tiles()])
 
     def marginals(self) -> tuple[Tensor, Tensor]:
-        """Sums of the plan along its rows and its columns.
+        """Return the sums of the plan along its rows and its columns.
 
         Returns
         -------

@@ -149,7 +149,25 @@ class LBFGSGeodesic(GeodesicSolver):
         basis: PathBasis,
         z_init: Tensor | None = None,
     ) -> GeodesicResult:
-        """Solve from every start and keep the best; see :meth:`GeodesicSolver.solve`."""
+        """Solve from every start and keep the best.
+
+        Parameters
+        ----------
+        lagrangian : callable
+            L(x, v, t), for positions and velocities of shape (n, n_times, n_features) and times
+            of shape (n_times,).
+        x, y : Tensor of shape (n, n_features)
+            Where the curves start and end.
+        basis : PathBasis
+            The shapes and the quadrature of the curves.
+        z_init : Tensor of shape (n, n_features, n_knots), default=None
+            Curves to start with, beside the others. None has no suggestion.
+
+        Returns
+        -------
+        result : GeodesicResult
+            The best curve of each pair. Without a graph; never raises for lack of convergence.
+        """
         x, y, basis = x.detach(), y.detach(), basis.to(x)
         starts = [] if z_init is None else [(z_init.detach().to(x), False)]
         if basis.n_knots:

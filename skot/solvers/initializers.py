@@ -53,7 +53,20 @@ class ZerosInitializer(Initializer):
     """
 
     def target_potential(self, problem: Any, epsilon: float) -> Tensor:
-        """Return zeros; see :meth:`Initializer.target_potential`."""
+        """Return zeros.
+
+        Parameters
+        ----------
+        problem : object
+            See :meth:`Initializer.target_potential`.
+        epsilon : float
+            Regularisation in the units of the cost.
+
+        Returns
+        -------
+        g : Tensor of shape (n_problems, m)
+            Zero everywhere.
+        """
         return torch.zeros_like(problem.b)
 
 
@@ -82,7 +95,25 @@ class GaussianInitializer(Initializer):
     """
 
     def target_potential(self, problem: Any, epsilon: float) -> Tensor:
-        """Return the Gaussian potential; see :meth:`Initializer.target_potential`."""
+        """Return the Gaussian potential.
+
+        Parameters
+        ----------
+        problem : object
+            See :meth:`Initializer.target_potential`.
+        epsilon : float
+            Regularisation in the units of the cost.
+
+        Returns
+        -------
+        g : Tensor of shape (n_problems, m)
+            In the units of the cost.
+
+        Raises
+        ------
+        ValueError
+            If the cost is not the squared Euclidean one, between points or on a grid.
+        """
         cost = problem.cost
         if isinstance(cost, GridCost) and cost.power == 2:
             x = y = cost.points().to(problem.b.device)
@@ -141,7 +172,19 @@ class MetaInitializer(Initializer):
         self.max_start_error = max_start_error
 
     def target_potential(self, problem: Any, epsilon: float) -> Tensor:
-        """Return the prediction; see :meth:`Initializer.target_potential`.
+        """Return the prediction.
+
+        Parameters
+        ----------
+        problem : object
+            See :meth:`Initializer.target_potential`.
+        epsilon : float
+            Regularisation in the units of the cost.
+
+        Returns
+        -------
+        g : Tensor of shape (n_problems, m)
+            In the units of the cost.
 
         Raises
         ------

@@ -156,7 +156,6 @@ class Adam(Optimizer):
         _check_betas(self)
 
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return ``torch.optim.Adam``; see :meth:`Optimizer.make`."""
         return torch.optim.Adam(
             parameters, lr=float(self.lr), betas=self.betas, fused=_can_fuse(parameters)
         )
@@ -227,7 +226,6 @@ class AdamW(Optimizer):
         _check_betas(self)
 
     def make(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return ``torch.optim.AdamW``; see :meth:`Optimizer.make`."""
         return torch.optim.AdamW(
             parameters,
             lr=float(self.lr),

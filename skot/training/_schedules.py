@@ -44,7 +44,6 @@ class ConstantSchedule(Schedule):
     """
 
     def factor(self, i: int, max_iter: int | None) -> float:
-        """Return 1; see :meth:`Schedule.factor`."""
         return 1.0
 
 
@@ -94,7 +93,6 @@ class CosineSchedule(Schedule):
         self.length = length
 
     def factor(self, i: int, max_iter: int | None) -> float:
-        """Return the factor; see :meth:`Schedule.factor`."""
         if i < self.warmup:
             return (i + 1) / self.warmup
         max_iter = max_iter if self.length is None else self.length

@@ -45,7 +45,7 @@ class TrainingState:
         The lowest validation loss of the last run, ``"loss"``, with its ``"iteration"`` and
         ``"weights"``.
     run_start : tuple of (int, float)
-        `iteration` and `seconds` at the start of the last run.
+        ``iteration`` and ``seconds`` at the start of the last run.
 
     Examples
     --------

@@ -130,7 +130,6 @@ class EarlyStopping(Stopping):
         self.check_every = check_every
 
     def build(self) -> StoppingRule:
-        """Return the rule for one run; see :meth:`Stopping.build`."""
         self.validate()
         return _EarlyStoppingRule(int(self.patience), float(self.tol))
 
@@ -196,7 +195,6 @@ class TimeBudget(Stopping):
         return self.stopping is not None and self.stopping.seeks_convergence
 
     def build(self) -> StoppingRule:
-        """Return the rule for one run; see :meth:`Stopping.build`."""
         self.validate()
         inner = None if self.stopping is None else self.stopping.build()
         return _TimeBudgetRule(float(self.seconds), inner)

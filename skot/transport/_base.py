@@ -26,7 +26,7 @@ REFERENCE_SIZE = 1024
 class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Base class of transports.
 
-    Subclasses set in ``fit``, through :meth:`_read_samples`, what the methods here need.
+    Subclasses set in ``fit``, through ``_read_samples``, what the methods here need.
     """
 
     __metadata_request__fit: ClassVar[dict] = {"sample_domain": True}
@@ -99,7 +99,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
     def score(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
     ) -> float:
-        r"""Minus the debiased Sinkhorn divergence of the transported source to the target.
+        r"""Return minus the debiased Sinkhorn divergence of the transported source to the target.
 
         It is taken for the squared Euclidean cost at a regularisation fixed by the target alone
         (0.05 times its mean pairwise cost), so that scores of different estimators and parameters

@@ -136,7 +136,7 @@ class PopulationTrajectories:
         return self._follow(x, image, fraction)[:, 0].cpu().numpy()
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        r"""Minus the mean Sinkhorn divergence between predicted and given populations.
+        r"""Return minus the mean Sinkhorn divergence between predicted and given populations.
 
         The population at each time in `y` within the fitted range is compared with
         :meth:`predict_population`, by the debiased divergence for the squared Euclidean cost at a

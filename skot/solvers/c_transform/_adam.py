@@ -12,7 +12,7 @@ from skot.utils._sklearn import Interval
 
 
 class AdamCTransform(CTransformSolver):
-    r"""c-transforms by Adam with a step size that falls to zero along a cosine.
+    r"""Solve c-transforms by Adam with a step size that falls to zero along a cosine.
 
     Slower than :class:`LBFGSCTransform` where everything is smooth. It needs no decrease of the
     value and so steps over kinks and small bumps.
@@ -65,5 +65,4 @@ class AdamCTransform(CTransformSolver):
         self.proximity = proximity
 
     def minimize(self, objective: CTransformObjective, u_init: Tensor) -> RowMinima:
-        """Run Adam; see :meth:`CTransformSolver.minimize`."""
         return batched_adam(objective, u_init, lr=self.lr, max_iter=self.max_iter, tol=self.tol)

@@ -19,7 +19,7 @@ _PENALTY = 10.0
 
 @dataclass(frozen=True)
 class CTransformResult:
-    r"""c-transform of a potential at a batch of points.
+    r"""The c-transform of a potential at a batch of points.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class CTransformObjective:
     lagrangian : callable
         L(x, v, t).
     potential : torch.nn.Module or callable
-        g, from shape (n, n_features) to (n,).
+        The function g, from shape (n, n_features) to (n,).
     x : Tensor of shape (n, n_features)
         The points that are given.
     basis : PathBasis
@@ -202,7 +202,7 @@ class CTransformSolver(Component, ABC):
 
     Notes
     -----
-    In the coordinates of :func:`~skot.numerics.splines.path_basis` the kinetic energy is
+    In the coordinates of ``skot.numerics.splines.path_basis`` the kinetic energy is
     :math:`|y - x|^2 / 2 + |z|^2 / 2`, so that a method that starts with the identity for a
     Hessian is at home.
     """
@@ -231,7 +231,7 @@ class CTransformSolver(Component, ABC):
             L(x, v, t), for positions and velocities of shape (n, n_times, n_features) and times
             of shape (n_times,).
         potential : torch.nn.Module or callable
-            g, from shape (n, n_features) to (n,).
+            The function g, from shape (n, n_features) to (n,).
         x : Tensor of shape (n, n_features)
             Where the c-transform is wanted.
         y_init : Tensor of shape (n, n_features)

@@ -11,7 +11,7 @@ from skot.utils._sklearn import Interval
 
 
 class LBFGSCTransform(CTransformSolver):
-    r"""c-transforms by L-BFGS with a backtracking line search, all rows at once [1]_.
+    r"""Solve c-transforms by L-BFGS with a backtracking line search, all rows at once [1]_.
 
     Parameters
     ----------
@@ -71,7 +71,6 @@ class LBFGSCTransform(CTransformSolver):
         self.proximity = proximity
 
     def minimize(self, objective: CTransformObjective, u_init: Tensor) -> RowMinima:
-        """Run L-BFGS; see :meth:`CTransformSolver.minimize`."""
         return batched_lbfgs(
             objective,
             u_init,

@@ -60,6 +60,5 @@ class AdamConjugate(ConjugateSolver):
         self.tol = tol
 
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:
-        """Run Adam; see :meth:`ConjugateSolver.minimize`."""
         result = batched_adam(objective, x_init, lr=self.lr, max_iter=self.max_iter, tol=self.tol)
         return ConjugateResult(-result.value, result.argument, result.n_iter, result.converged)

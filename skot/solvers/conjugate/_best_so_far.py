@@ -46,7 +46,6 @@ class BestSoFar(ConjugateSolver):
         return getattr(self._resolved(), "refines", True)
 
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:
-        """Run the inner solver and compare; see :meth:`ConjugateSolver.minimize`."""
         inner = self._resolved().solve(objective.potential, objective.y, x_init)
         start = -objective.value(x_init)
         # Between a start and a solution that differ by rounding, the one that has converged.

@@ -63,7 +63,6 @@ class LBFGSConjugate(ConjugateSolver):
         self.memory_size = memory_size
 
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:
-        """Run L-BFGS; see :meth:`ConjugateSolver.minimize`."""
         result = batched_lbfgs(
             objective,
             x_init,

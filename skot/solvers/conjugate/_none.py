@@ -24,7 +24,6 @@ class NoConjugate(ConjugateSolver):
     refines = False
 
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:
-        """Evaluate the objective at the start; see :meth:`ConjugateSolver.minimize`."""
         n_iter = torch.zeros(len(x_init), dtype=torch.int64, device=x_init.device)
         return ConjugateResult(
             -objective.value(x_init), x_init, n_iter, torch.ones_like(n_iter, dtype=torch.bool)

@@ -1,0 +1,167 @@
+"""Docstrings of public names: what numpydoc asks for, and the sections of estimators."""
+
+import functools
+import importlib
+import inspect
+from dataclasses import dataclass
+
+import pytest
+from sklearn.base import BaseEstimator
+from test_imports import PUBLIC_MODULES
+
+import skot
+
+# Not asked for: See Also, an example and an extended summary of every method, and Returns
+# without names, which are given here as in NumPy.
+HOUSE_STYLE = {"SA01", "EX01", "ES01", "RT02"}
+
+
+def public_objects():
+    """Qualified name and value of everything that users reach."""
+    for module in ["skot", *(f"skot.{name}" for name in sorted(PUBLIC_MODULES))]:
+        imported = importlib.import_module(module)
+        for name in imported.__all__:
+            value = getattr(imported, name)
+            if name.startswith("__") or inspect.ismodule(value):
+                continue
+            yield f"{module}.{name}", value
+            if inspect.isclass(value):
+                for member in dir(value):
+                    if is_public_member(value, member):
+                        yield f"{module}.{name}.{member}", getattr(value, member)
+
+
+def is_public_member(owner, name):
+    """Whether it is a method or a property that a class has from skot."""
+    # scikit-learn makes and documents `set_fit_request` and the like.
+    if name.startswith("_") or name.endswith("_request"):
+        return False
+    home = next(base for base in owner.__mro__ if name in vars(base))
+    value = getattr(owner, name)
+    kinds = property | functools.cached_property
+    return home.__module__.startswith("skot") and (
+        inspect.isroutine(value) or isinstance(value, kinds)
+    )
+
+
+def is_documented_elsewhere(value):
+    """Whether the parameters of a class are not expected under Parameters.
+
+    Records (dataclasses, named tuples) list their fields under Attributes, which is what users
+    read; the constructor of torch.nn.Module, which takes ``*args, **kwargs``, is torch's own.
+    """
+    if not inspect.isclass(value):
+        return False
+    of_torch = getattr(value.__init__, "__module__", "").startswith("torch.")
+    return of_torch or is_record(value)
+
+
+def is_record(value):
+    return "__dataclass_fields__" in vars(value) or hasattr(value, "_fields")
+
+
+def undocumented_fields(value, doc):
+    """Fields of a record that are neither under Attributes nor under Parameters."""
+    documented = {
+        name.strip()
+        for section in ("Attributes", "Parameters")
+        for parameter in doc[section]
+        for name in parameter.name.split(",")
+    }
+    return set(inspect.signature(value).parameters) - documented
+
+
+@pytest.fixture(scope="module")
+def errors_of():
+    validation = pytest.importorskip("numpydoc.validate")
+    from numpydoc.docscrape import get_doc_object
+
+    class Inherited(validation.Validator):
+        """Takes the docstring of the base class where a method has none, as Sphinx does."""
+
+        def __init__(self, obj_name):
+            super().__init__(get_doc_object(obj_name))
+            if not self.raw_doc and (inherited := inspect.getdoc(obj_name)):
+                self.raw_doc = inherited + "\n"
+
+    def errors(value):
+        found = dict(validation.validate(value, validator_cls=Inherited)["errors"])
+        if is_documented_elsewhere(value):
+            found.pop("PR01", None)
+            if is_record(value) and (missing := undocumented_fields(value, get_doc_object(value))):
+                found["PR01"] = f"Fields {sorted(missing)} not documented"
+        return {code: text for code, text in found.items() if code not in HOUSE_STYLE}
+
+    return errors
+
+
+def test_numpydoc_finds_nothing(errors_of):
+    checked = list(public_objects())
+    assert len(checked) > 300
+    offenders = [
+        f"{name}: {code} {text}"
+        for name, value in checked
+        for code, text in errors_of(value).items()
+    ]
+    if offenders:
+        pytest.fail("\n".join(offenders), pytrace=False)
+
+
+def test_the_check_finds_what_is_missing(errors_of):
+    def undocumented(x):
+        return x
+
+    def half_documented(x):
+        """Return x."""
+        return x
+
+    @dataclass
+    class Record:
+        """Two numbers.
+
+        Attributes
+        ----------
+        first : float
+            One of them.
+        """
+
+        first: float
+        second: float
+
+    class Derived(skot.SinkhornTransport):
+        """A transport."""
+
+        def score(self, X, y=None, sample_weight=None, *, sample_domain=None):
+            return 0.0
+
+    assert set(errors_of(undocumented)) == {"GL08"}
+    assert set(errors_of(half_documented)) == {"PR01", "RT01"}
+    assert errors_of(Record) == {"PR01": "Fields ['second'] not documented"}
+    assert "PR01" in errors_of(Derived)
+
+
+def public_estimators():
+    for name in sorted(skot.__all__):
+        value = getattr(skot, name)
+        if inspect.isclass(value) and issubclass(value, BaseEstimator):
+            yield name, value
+
+
+def test_sections_of_estimators():
+    def has(value, section):
+        return f"\n{section}\n{'-' * len(section)}\n" in inspect.cleandoc(value.__doc__)
+
+    offenders = [
+        f"{name} has no section {section}"
+        for name, value in public_estimators()
+        for section in ("Parameters", "Attributes", "See Also", "Examples")
+        if not has(value, section)
+    ]
+    offenders += [
+        f"{name} has neither Notes nor References"
+        for name, value in public_estimators()
+        if not (has(value, "Notes") or has(value, "References"))
+    ]
+    assert len(list(public_estimators())) >= 9
+    if offenders:
+        pytest.fail("\n".join(offenders), pytrace=False)
