@@ -98,6 +98,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skot",),
     "download_all_examples": False,
+    "image_srcset": ["2x"],  # for sharp screens
     "matplotlib_animations": True,
     "remove_config_comments": True,
     "show_memory": False,

@@ -62,23 +62,32 @@ accuracy["GridSearchCV"] = search.best_estimator_.score(X_test, y_test)
 print(search.best_params_)
 
 # %%
-_, ax = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
+_, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 bars = ax.barh(list(accuracy), list(accuracy.values()), color=["#9A9A9A"] + 3 * ["#009E73"])
-ax.bar_label(bars, fmt="%.2f", padding=4)
+ax.bar_label(bars, fmt="%.2f", padding=-36, color="white")
 ax.invert_yaxis()
 ax.spines[["top", "right"]].set_visible(False)
-ax.set(xlim=(0, 1), xlabel="accuracy on new images of the target")
+ax.set(xlim=(0, 1), xlabel="accuracy", title="on new images of the target")
 
 # %%
 # What the transport does to the images: each of the source gets the look of the target and stays
-# the digit it was.
+# the digit it was. The last row are images of the target, which nobody paired with the others.
 transport = SinkhornTransport().fit(digits.X_source, X_target)
-examples = digits.X_source[[(digits.y_source == digit).argmax() for digit in range(10)]]
+X_shown = digits.X_source[[(digits.y_source == digit).argmax() for digit in range(10)]]
+lines = {
+    "source": (X_shown, "#0072B2"),
+    "transported": (transport.transform(X_shown), "#009E73"),
+    "target": (X_test[[(y_test == digit).argmax() for digit in range(10)]], "#E69F00"),
+}
 
-_, axes = plt.subplots(2, 10, figsize=(9, 2.1), layout="constrained")
-for row, images in zip(axes, (examples, transport.transform(examples)), strict=True):
+figure, axes = plt.subplots(3, 10, figsize=(8, 2.2))
+figure.subplots_adjust(0.14, 0.01, 0.99, 0.99, wspace=0.06, hspace=0.06)
+for row, (name, (images, color)) in zip(axes, lines.items(), strict=True):
     for ax, image in zip(row, images, strict=True):
         ax.imshow(image.reshape(8, 8), cmap="gray", vmin=0, vmax=1)
         ax.set_axis_off()
+    row[0].text(
+        -0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", color=color, size=12
+    )
 
 plt.show()

@@ -38,8 +38,8 @@ means = np.stack([X_train[labels == digit].mean(axis=0) for digit in range(10)])
 cost = np.linalg.norm(means[:, None] - means, axis=2)
 cost /= cost.max()
 
-_, ax = plt.subplots(figsize=(4.6, 3.8), layout="constrained")
-image = ax.imshow(cost, cmap="viridis")
+_, ax = plt.subplots(figsize=(5.2, 4.2), layout="constrained")
+image = ax.imshow(cost, cmap="cividis")
 ax.set(xticks=range(10), yticks=range(10), title="cost of taking a digit for another")
 plt.colorbar(image)
 plt.show()
@@ -100,12 +100,16 @@ curves = {
 # %%
 # Both learn the digits first. Then the one begins to repeat what it was told wrongly, and forgets
 # what it knew; the other goes on learning.
-_, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharex=True)
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharex=True)
 titles = ("accuracy on new digits, %", "wrong labels repeated, %")
 for column, (ax, title) in enumerate(zip(axes, titles, strict=True)):
     for (name, curve), color in zip(curves.items(), ("#555555", "#009E73"), strict=True):
         ax.plot(np.arange(1, 61), curve[:, column], color=color, linewidth=2, label=name)
     ax.set(title=title, xlabel="epoch")
     ax.spines[["top", "right"]].set_visible(False)
-axes[1].legend(frameon=False, loc="upper left")
+figure.legend(
+    *axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False
+)
+
+# sphinx_gallery_thumbnail_number = 2  # noqa: ERA001
 plt.show()

@@ -46,26 +46,30 @@ accuracy
 # The border between the classes, before and after: on the right the labelled rows lie where the
 # network has put them.
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
-grid = np.stack(np.meshgrid(np.linspace(-2, 3, 200), np.linspace(-2, 2.5, 200)), axis=2)
-_, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained", sharex=True, sharey=True)
-moved = models["NeuralOT"].transport_.transform(X_source)
+X_moved = models["NeuralOT"].transport_.transform(X_source)
+side = np.linspace(-2.0, 2.0, 200)
+grid = np.stack(np.meshgrid(side, side), axis=2)
 shown = np.arange(0, len(X_source), 5)
+
+figure, axes = plt.subplots(1, 2, figsize=(8, 4.1), layout="constrained", sharey=True)
 for ax, name, rows, color in (
     (axes[0], "no adaptation", X_source, BLUE),
-    (axes[1], "NeuralOT", moved, GREEN),
+    (axes[1], "NeuralOT", X_moved, GREEN),
 ):
     decision = models[name].decision_function(grid.reshape(-1, 2)).reshape(200, 200)
-    ax.contour(grid[..., 0], grid[..., 1], decision, levels=[0.0], colors="black", linewidths=1.5)
-    ax.scatter(*X_test[shown].T, s=14, color=ORANGE, label="target, labels unknown")
+    ax.contour(side, side, decision, levels=[0.0], colors="black", linewidths=2.0)
+    ax.scatter(*X_test[shown].T, s=10, color=ORANGE, label="target")
     for label, marker in ((0, "o"), (1, "^")):
         of_label = shown[y_source[shown] == label]
-        state = "moved" if name == "NeuralOT" else "as they are"
-        ax.scatter(
-            *rows[of_label].T, s=18, color=color, marker=marker, label=f"label {label}, {state}"
-        )
-    ax.set(title=f"{name}: {100 * accuracy[name]:.0f} % of the target right", aspect="equal")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(loc="upper right", frameon=False)
+        ax.scatter(*rows[of_label].T, s=14, color=color, marker=marker, label=f"label {label}")
+    ax.set_title(f"{name}: {100 * accuracy[name]:.0f} % of the target right")
+    ax.set(aspect="equal", xlim=(-1.9, 1.9), ylim=(-1.6, 1.6))
+    ax.set_axis_off()
+before, after = (ax.get_legend_handles_labels()[0] for ax in axes)
+names = ["target, no labels", "label 0", "label 1", "label 0, moved", "label 1, moved"]
+figure.legend(
+    before + after[1:], names, loc="outside lower center", ncols=5, frameon=False, markerscale=1.6
+)
 plt.show()
 
 # %%

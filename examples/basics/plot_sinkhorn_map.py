@@ -25,10 +25,13 @@ X, Y = make_eight_gaussians_pair(500, random_state=0)
 epsilons = [0.5, 0.05, 0.005]
 transports = [SinkhornTransport(epsilon=epsilon).fit(X, Y) for epsilon in epsilons]
 
-_, axes = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.3), layout="constrained", sharey=True)
 for ax, transport in zip(axes, transports, strict=True):
-    TransportMapDisplay.from_estimator(transport, X, Y, ax=ax)
-    ax.set_title(f"epsilon={transport.epsilon:g}")
+    TransportMapDisplay.from_estimator(transport, X, Y, n_lines=120, ax=ax)
+    legend = ax.get_legend()
+    legend.remove()
+    ax.set_title(f"epsilon = {transport.epsilon:g}")
+figure.legend(handles=legend.legend_handles, loc="outside upper center", ncols=3, frameon=False)
 
 # %%
 # The map is defined for points that were not in the sample. Here the lines of a grid are moved:
@@ -40,7 +43,7 @@ smooth = SinkhornTransport(epsilon=0.15).fit(X, Y)
 lines, fine = np.linspace(-2.4, 2.4, 17), np.linspace(-2.4, 2.4, 161)
 columns = [np.column_stack([np.full_like(fine, value), fine]) for value in lines]
 
-_, axes = plt.subplots(1, 2, figsize=(9, 4.6), layout="constrained")
+_, axes = plt.subplots(1, 2, figsize=(8, 4.1), layout="constrained")
 for line in columns + [column[:, ::-1] for column in columns]:
     axes[0].plot(*line.T, color="#0072B2", linewidth=1)
     axes[1].plot(*smooth.transform(line).T, color="#009E73", linewidth=1)
@@ -54,6 +57,6 @@ for ax, title in zip(axes, ("a grid in the source", "where it is moved"), strict
 # ``epsilon``, passes to the next smaller one.
 _, ax = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
 for transport in transports:
-    LossCurveDisplay.from_estimator(transport, name=f"epsilon={transport.epsilon:g}", ax=ax)
+    LossCurveDisplay.from_estimator(transport, name=f"epsilon = {transport.epsilon:g}", ax=ax)
 
 plt.show()

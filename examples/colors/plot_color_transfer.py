@@ -36,11 +36,11 @@ print(f"before {before:.4f}, after {after:.4f}")
 image = palettes.image_source
 recolored = transport.transform(image.reshape(-1, 3)).reshape(image.shape).clip(0, 1)
 
-_, axes = plt.subplots(1, 3, figsize=(12, 3.1), layout="constrained")
+_, axes = plt.subplots(1, 3, figsize=(8, 2.1), layout="constrained")
 for ax, picture, title in zip(
     axes,
     (image, palettes.image_target, recolored),
-    ("source", "target", "source in the colours of the target"),
+    ("source", "target", "source, recoloured"),
     strict=True,
 ):
     ax.imshow(picture)
@@ -49,12 +49,13 @@ for ax, picture, title in zip(
 
 # %%
 # The clouds themselves, each point in its own colour.
-_, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained", sharex=True, sharey=True)
+_, axes = plt.subplots(1, 3, figsize=(8, 3.1), layout="constrained", sharex=True, sharey=True)
 for ax, points, title in zip(
     axes, (X, Y, transport.transform(X)), ("source", "target", "transported"), strict=True
 ):
-    ax.scatter(points[:, 0], points[:, 2], c=points.clip(0, 1), s=8)
+    ax.scatter(points[:, 0], points[:, 2], c=points.clip(0, 1), s=5)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set(title=title, xlabel="red", ylabel="blue", aspect="equal")
+    ax.set(title=title, xlabel="red", aspect="equal")
+axes[0].set_ylabel("blue")
 
 plt.show()

@@ -16,8 +16,6 @@ one likes.
 # left by 10 to 40 degrees. Where the larger sets are at hand (environment variable ``SKOT_DATA``),
 # USPS is translated to MNIST instead, in images of 16 x 16 pixels that the digits fill: with the
 # margin that MNIST leaves, all its digits would be far from all of USPS.
-import os
-
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import zoom
@@ -28,10 +26,11 @@ from skot.losses import EnergyAugmentation, WeakKernel
 from skot.networks import ResNetPotential, UNet
 from skot.training import Adam, CosineSchedule, ExponentialMovingAverage
 
-if os.environ.get("SKOT_DATA"):
-    X, y = fetch_usps(return_X_y=True)
-    Y = zoom(fetch_mnist().images[:10_000, 4:-4, 4:-4], (1, 0.8, 0.8), order=1).reshape(-1, 256)
-else:
+try:
+    X, y = fetch_usps(return_X_y=True, download_if_missing=False)
+    mnist = fetch_mnist(download_if_missing=False).images[:10_000, 4:-4, 4:-4]
+    Y = zoom(mnist, (1, 0.8, 0.8), order=1).reshape(-1, 256)
+except FileNotFoundError:
     digits = load_shifted_digits(rotation=25, jitter=8, thickness=0, contrast=1, brightness=0)
     X, y = digits.X_source.astype(np.float32), digits.y_source
     Y = digits.X_target.astype(np.float32)
@@ -94,7 +93,9 @@ for row, (name, images, color) in zip(axes, lines, strict=True):
     for ax, image in zip(row, images, strict=True):
         ax.imshow(image.reshape(side, side), cmap="gray", vmin=0, vmax=1, interpolation="bicubic")
         ax.set_axis_off()
-    row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", color=color)
+    row[0].text(
+        -0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center", color=color, size=11
+    )
 
 # %%
 # How much of the variance of the target is within the translations of one image:

@@ -38,14 +38,17 @@ import matplotlib.pyplot as plt
 
 from skot.plots import PathDisplay
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained", sharex=True, sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(8, 4.6), layout="constrained", sharex=True, sharey=True)
 for ax, (name, transport) in zip(axes, transports.items(), strict=True):
     PathDisplay.from_estimator(transport, X_new, Y_new, n_times=80, ax=ax)
     for radius in (0.5, 1.0, 1.5):
         circle = plt.Circle((0, 0), radius, fill=False, color="0.8", lw=0.8, ls=":", zorder=0)
         ax.add_patch(circle)
-    ax.set(title=name, xlim=(-1.7, 1.7), ylim=(-1.7, 1.7))
-    ax.grid(False)
+    legend = ax.get_legend()
+    legend.remove()
+    ax.set(title=name, xlim=(-1.55, 1.55), ylim=(-1.55, 1.55))
+    ax.set_axis_off()
+figure.legend(handles=legend.legend_handles, loc="outside lower center", ncols=3, frameon=False)
 
 # %%
 # How far the paths are from the origin on their way. On a circle that would not change.

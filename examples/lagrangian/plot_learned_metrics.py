@@ -69,8 +69,8 @@ learners = {
 }
 
 # %%
-# The cheap directions, learned in blue and true in grey, over the populations from early (dark) to
-# late. The number is their mean absolute cosine in the places of the data.
+# The cheap directions, learned in blue and true in light grey, over the populations from early
+# (dark) to late. The number is their mean absolute cosine in the places of the data.
 import matplotlib.pyplot as plt
 import torch
 
@@ -99,20 +99,21 @@ def draw_strokes(ax, places, directions, length, **style):
     )
 
 
-figure, axes = plt.subplots(1, 3, figsize=(12.6, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.4), layout="constrained")
 for ax, (name, learner) in zip(axes, learners.items(), strict=True):
     X, time = sequences[name]
     low, high = X.min(0), X.max(0)
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
-    grid = np.stack(np.meshgrid(*np.linspace(low, high, 17).T), -1).reshape(-1, 2)
-    length = 0.75 * (high - low).min() / 16
-    ax.scatter(*X.T, c=time, cmap="Greys_r", vmin=-6, vmax=1.6 * time.max(), s=4, linewidths=0)
+    grid = np.stack(np.meshgrid(*np.linspace(low, high, 13).T), -1).reshape(-1, 2)
+    length = 0.75 * (high - low).min() / 12
+    ax.scatter(*X.T, c=time, cmap="Greys_r", vmin=-6, vmax=1.6 * time.max(), s=2, linewidths=0)
     true = cheap_directions(METRICS[name], grid)
-    draw_strokes(ax, grid, true, length, color="#C8C8C8", width=0.008)
+    draw_strokes(ax, grid, true, length, color="#D5D5D5", width=0.022)
     learned = cheap_directions(learner.metric_, grid)
-    draw_strokes(ax, grid, learned, length, color="#0072B2", width=0.0028)
+    draw_strokes(ax, grid, learned, length, color="#0072B2", width=0.008)
     score = alignment_score(learner.metric_, METRICS[name], X)
-    ax.set(title=f"{name.replace('_', ' ')}: {score:.3f}", aspect="equal")
+    ax.set_title(f"{name.replace('_', ' ')}: {score:.3f}")
+    ax.set(aspect="equal", adjustable="datalim")
     ax.set_axis_off()
 
 # %%
@@ -120,12 +121,16 @@ for ax, (name, learner) in zip(axes, learners.items(), strict=True):
 # time: between two populations they bend, as the learned directions do.
 from skot.plots import PathDisplay
 
-figure, axes = plt.subplots(1, 3, figsize=(12.6, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.5), layout="constrained")
 for ax, (name, learner) in zip(axes, learners.items(), strict=True):
     X, time = sequences[name]
     first, last = X[time == time.min()], X[time == time.max()]
     PathDisplay.from_estimator(learner, first, last, n_times=120, n_lines=60, ax=ax)
+    legend = ax.get_legend()
+    legend.remove()
     ax.set_title(name.replace("_", " "))
+    ax.set_aspect("equal", adjustable="datalim")
     ax.set_axis_off()
+figure.legend(handles=legend.legend_handles, loc="outside lower center", ncols=3, frameon=False)
 
 plt.show()

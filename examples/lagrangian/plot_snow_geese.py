@@ -43,35 +43,39 @@ def made_up_geese():
 
 try:
     geese = fetch_snow_goose()
-    X, month, track = geese.X, geese.month, geese.tracks[::10]
+    X, month, track, track_name = geese.X, geese.month, geese.tracks[::10], "one goose, by GPS"
 except FileNotFoundError:
     X, month, track = made_up_geese()
+    track_name = "the way of the western flock"
 
 # %%
 # Where they are in each month, with the track of the goose for the whole year.
 import matplotlib.pyplot as plt
 
+# Some sightings are far from all others, and left outside the map.
+left, bottom = np.quantile(X, 0.002, axis=0) - 0.4
+right, top = np.quantile(X, 0.998, axis=0) + 0.4
+
 
 def new_map(ax, labels=False):
     """Draw meridians and parallels."""
-    for longitude in range(-160, -50, 20):
-        ax.axvline(project(longitude, 0.0)[0], color="0.9", lw=0.6, zorder=0)
-        if labels:
-            ax.text(project(longitude, 0.0)[0], -0.25, f"{-longitude}° W", ha="center", fontsize=8)
-    for latitude in range(30, 80, 10):
-        ax.axhline(project(0.0, latitude)[1], color="0.9", lw=0.6, zorder=0)
-        if labels:
-            ax.text(-0.1, project(0.0, latitude)[1], f"{latitude}° N", ha="right", fontsize=8)
-    ax.set(xlim=(0.0, 10.5), ylim=(0.0, 9.0), aspect="equal", xticks=[], yticks=[])
+    longitudes, latitudes = np.arange(-160, -50, 20), np.arange(30, 80, 10)
+    x, y = project(longitudes, 0.0)[0], project(0.0, latitudes)[1]
+    ax.set_xticks(x, [f"{-longitude}° W" for longitude in longitudes] if labels else len(x) * [""])
+    ax.set_yticks(y, [f"{latitude}° N" for latitude in latitudes] if labels else len(y) * [""])
+    ax.tick_params(length=0)
+    ax.grid(color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
     ax.spines[:].set_visible(False)
+    ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
 
 
-figure, axes = plt.subplots(3, 4, figsize=(11, 7.8), layout="constrained")
+figure, axes = plt.subplots(3, 4, figsize=(8, 5.8), layout="constrained")
 for k, (ax, name) in enumerate(zip(axes.flat, MONTHS.split(), strict=True), start=1):
     new_map(ax)
     ax.plot(*track.T, color="#D55E00", lw=0.5, alpha=0.6)
-    ax.scatter(*X[month == k].T, s=3, color="#0072B2", alpha=0.5, linewidths=0)
-    ax.set_title(name, fontsize=10)
+    ax.scatter(*X[month == k].T, s=2, color="#0072B2", alpha=0.5, linewidths=0)
+    ax.set_title(name, fontsize=11)
 
 # %%
 # Every other month is left out. Between two months that were seen, a metric predicts the one that
@@ -113,8 +117,8 @@ ax.legend(frameon=False)
 
 # %%
 # The way north: geese of January are followed to July. Grey strokes are the directions that the
-# metric makes cheap, near sightings; the track of the goose with the transmitter is drawn in
-# orange. The learner has not seen it.
+# metric makes cheap, near sightings. The red line, the track of the goose with the transmitter or
+# the way that was made up, is not known to the learner.
 import torch
 
 from skot.plots import PathDisplay
@@ -123,9 +127,8 @@ learner = learners["learned metric"]
 start = X[month == 1][::5]
 paths = learner.predict_trajectories(start, times=np.linspace(1, 7, 121))
 
-figure, ax = plt.subplots(figsize=(8.6, 7.6), layout="constrained")
-new_map(ax, labels=True)
-grid = np.stack(np.meshgrid(np.linspace(0.3, 10.2, 34), np.linspace(0.3, 8.7, 29)), -1)
+figure, ax = plt.subplots(figsize=(7, 6.4), layout="constrained")
+grid = np.stack(np.meshgrid(np.arange(left, right, 0.3), np.arange(bottom, top, 0.3)), -1)
 grid = grid.reshape(-1, 2)
 grid = grid[np.linalg.norm(grid[:, None] - X[::7], axis=2).min(1) < 0.6]
 with torch.no_grad():
@@ -135,8 +138,9 @@ ax.quiver(*grid.T, *(0.22 * cheap).T, headlength=0, headaxislength=0, color="0.6
 display = PathDisplay.from_predictions(paths, n_lines=200, ax=ax)
 (line,) = ax.plot(*track.T, color="#D55E00", lw=0.9, zorder=6)
 handles = [display.source_, display.transported_, line]
-ax.legend(handles, ["January", "July", "one goose, by GPS"], frameon=False, loc="upper left")
-ax.grid(False)
-ax.set(xlim=(-0.1, 10.5), ylim=(-0.1, 9.0))
+names = ["January", "July", track_name]
+figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, markerscale=2)
+ax.get_legend().remove()
+new_map(ax, labels=True)
 
 plt.show()

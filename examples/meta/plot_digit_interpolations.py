@@ -21,6 +21,7 @@ pairs of digits and no solutions: the dual value of its own predictions is what 
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from scipy.ndimage import gaussian_filter, zoom
 from sklearn.datasets import load_digits
 
@@ -97,19 +98,23 @@ def between(coupling, time, scale=4):
 chosen = [int(np.argmax(from_zeros.passes)), 3, 11]
 times = np.linspace(0.0, 1.0, 7)
 predicted = regressor.predict_coupling(X_test[chosen])
-figure, axes = plt.subplots(2 * len(chosen), len(times), figsize=(9, 8.2))
+figure, axes = plt.subplots(2 * len(chosen), len(times), figsize=(7.6, 7))
 for k, (problem, coupling) in enumerate(zip(chosen, predicted, strict=True)):
     solved = sinkhorn(a=a[problem], b=b[problem], cost=regressor.cost_, epsilon=EPSILON, tol=1e-6)
-    rows = {"solved": (solved.plan.toarray().numpy(), "Greys"), "predicted": (coupling, "Blues")}
-    for row, (name, (plan, colors)) in zip(axes[2 * k : 2 * k + 2], rows.items(), strict=True):
+    rows = {
+        "solved": (solved.plan.toarray().numpy(), "#333333"),
+        "predicted": (coupling, "#0072B2"),
+    }
+    for row, (name, (plan, color)) in zip(axes[2 * k : 2 * k + 2], rows.items(), strict=True):
         shapes = [between(plan, time) for time in times]
         for ax, shape in zip(row, shapes, strict=True):
+            colors = LinearSegmentedColormap.from_list(name, ["white", color])
             ax.imshow(shape, cmap=colors, vmin=0.0, vmax=np.max(shapes))
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(name, color=color, fontsize=11)
 for ax, time in zip(axes[0], times, strict=True):
-    ax.set_title(f"t = {time:.2f}", fontsize=10)
+    ax.set_title(f"t = {time:.2f}", fontsize=11)
 figure.tight_layout(h_pad=0.4, w_pad=0.2)
 plt.show()
 

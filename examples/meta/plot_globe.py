@@ -120,20 +120,20 @@ def draw_globe(ax, view, coupling, stock):
     seen = (arcs[..., 2] > 0.0).all(0)
     ax.add_patch(plt.Circle((0, 0), 1.0, color="#0d1b30"))
     ground = land @ view
-    ax.scatter(*ground[ground[:, 2] > 0.0, :2].T, s=1, color="#2b4f7a", linewidths=0)
+    ax.scatter(*ground[ground[:, 2] > 0.0, :2].T, s=0.6, color="#2b4f7a", linewidths=0)
     ax.add_collection(
         LineCollection(
             arcs[:, seen, :2].swapaxes(0, 1),
             colors=colors[supplier[seen]],
-            linewidths=0.5,
+            linewidths=0.4,
             alpha=0.5,
         )
     )
-    ax.scatter(*arcs[-1, seen, :2].T, s=2, color=colors[supplier[seen]], linewidths=0)
+    ax.scatter(*arcs[-1, seen, :2].T, s=1.2, color=colors[supplier[seen]], linewidths=0)
     at = depots @ view
     seen = (at[:, 2] > 0.0) & (stock > 0)
     ax.scatter(
-        *at[seen, :2].T, s=4e3 * stock[seen], color=colors[seen], edgecolor="white", zorder=3
+        *at[seen, :2].T, s=2.2e3 * stock[seen], color=colors[seen], edgecolor="white", zorder=3
     )
     ax.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     ax.set_axis_off()
@@ -141,7 +141,7 @@ def draw_globe(ax, view, coupling, stock):
 
 land = draw_points(area * (density > 0), 20_000)
 views = [axes_of_view(20.0, longitude) for longitude in (-90.0, 20.0, 105.0)]
-figure, axes = plt.subplots(2, 3, figsize=(12, 8.2), layout="constrained", facecolor="#050b14")
+figure, axes = plt.subplots(2, 3, figsize=(9, 6.2), layout="constrained", facecolor="#050b14")
 for day, (row, title) in enumerate(zip(axes, ("one day", "the next day"), strict=True)):
     for ax, view in zip(row, views, strict=True):
         draw_globe(ax, view, couplings[day], days[day, :N_DEPOTS])

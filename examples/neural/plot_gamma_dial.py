@@ -72,7 +72,7 @@ for gamma in gammas:
 #
 # The quadratic cost fixes the means, and the variance on average. Which points get more of it, and
 # in which form, is left to chance: see :class:`~skot.losses.WeakKernel` for costs that decide this.
-figure, axes = plt.subplots(1, 5, figsize=(13, 3.9), layout="constrained", sharex=True, sharey=True)
+figure, axes = plt.subplots(1, 5, figsize=(8, 3.4), layout="constrained", sharex=True, sharey=True)
 for ax, gamma, transport in zip(axes, gammas, transports, strict=True):
     display = ConditionalFanDisplay.from_estimator(transport, X_new, Y=Y_new, random_state=0, ax=ax)
     ends = np.array([-3.2, 3.2])
@@ -88,7 +88,7 @@ names = {
     "closed form": truth,
 }
 legend = figure.legend(
-    names.values(), names, loc="outside lower center", ncols=5, frameon=False, markerscale=1.5
+    names.values(), names, loc="outside lower center", ncols=5, frameon=False, markerscale=1.2
 )
 for handle in legend.legend_handles:
     handle.set_alpha(1.0)
@@ -102,7 +102,7 @@ variances = [float(image.var(axis=1, ddof=1).mean()) for image in images]
 
 dial = np.linspace(0.0, 1.0, 401)
 closed_form = np.array([optimal_plan(gamma) for gamma in dial])
-_, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained", sharex=True)
+_, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharex=True)
 parts = zip(
     axes, ("slope of the mean", "mean variance"), closed_form.T, (slopes, variances), strict=True
 )
@@ -113,7 +113,7 @@ for ax, name, curve, learned in parts:
     ax.set(xlabel="gamma", ylabel=name, xlim=(0.0, 1.0), ylim=(0.0, None))
     ax.spines[["top", "right"]].set_visible(False)
 axes[0].text(0.25, 0.3, "a map", ha="center")
-axes[0].text(0.75, 0.3, "a plan that splits mass", ha="center")
-axes[0].legend(frameon=False)
+axes[0].text(0.75, 0.3, "a plan that splits", ha="center")
+axes[1].legend(frameon=False, loc="upper left")
 
 plt.show()

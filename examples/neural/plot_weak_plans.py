@@ -32,7 +32,7 @@ settings = {
     "averaging": ExponentialMovingAverage(0.99),
     "n_map_steps": 6,
     "n_noise_samples": 2,
-    "max_iter": 500,
+    "max_iter": 600,
     "random_state": 0,
 }
 sizes = (64, 64, 64)
@@ -48,20 +48,24 @@ transports = {"strong cost": strong.fit(X, Y), "weak cost, gamma = 0.6": weak.fi
 # Where five points may go. The strong transport cuts the source into eight sectors and sends each
 # to the nearest Gaussian. The weak one shares the mass of a point among several: a point off the
 # middle favours the near ones, and the mean of its images, the diamond, lies between them.
-_, axes = plt.subplots(1, 2, figsize=(10, 5.3), layout="constrained", sharex=True, sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(8, 4.6), layout="constrained", sharex=True, sharey=True)
 for ax, (name, transport) in zip(axes, transports.items(), strict=True):
     ConditionalFanDisplay.from_estimator(
         transport, X_new, Y=Y_new, n_samples=16, random_state=0, ax=ax
     )
+    legend = ax.get_legend()
+    legend.remove()
     ax.set_title(name)
     ax.set_axis_off()
+figure.legend(handles=legend.legend_handles, loc="outside lower center", ncols=4, frameon=False)
 
 # %%
 # Both reach the target. The difference is not in where mass arrives, but in who sends it.
 clouds = {name: each.sample_transform(X_new, random_state=0) for name, each in transports.items()}
-_, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained", sharex=True, sharey=True)
+_, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained", sharex=True, sharey=True)
 for ax, (name, points) in zip(axes, [("target", Y_new[:, None]), *clouds.items()], strict=True):
-    ax.scatter(*points[:, 0].T, s=5, color="#E69F00" if name == "target" else "#009E73")
+    color = "#E69F00" if name == "target" else "#009E73"
+    ax.scatter(*points[:, 0].T, s=6, alpha=0.5, color=color, linewidths=0)
     ax.set(title=name, aspect="equal")
     ax.set_axis_off()
 
