@@ -96,7 +96,7 @@ coverage: $(VENV)/.test
 	$(PYTEST) --cov --cov-report=term --cov-report=html
 
 docs: $(VENV)/.docs
-	MPLBACKEND=Agg $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	MPLBACKEND=Agg OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 docs-check: $(VENV)/.site
 	$(BIN)/python docs/check_site.py

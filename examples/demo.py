@@ -1,4 +1,4 @@
-"""The main job of the package on real data: `make demo`.
+"""The main job of the package, with pictures: `make demo`.
 
 Adapts a classifier of digits to another camera, and the colours of a photograph to those of
 another; prints what came of it and saves pictures. With the environment variable SKOT_DATA set
