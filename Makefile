@@ -43,7 +43,7 @@ $(VENV)/.lock: $(VENV)/.created requirements/lock.txt
 	$(BIN)/python $(PIP_INSTALL) -r requirements/lock.txt
 	@touch $@
 
-$(VENV)/.skot: $(VENV)/.lock pyproject.toml
+$(VENV)/.skot: $(VENV)/.lock pyproject.toml skot/__init__.py
 	$(BIN)/python $(PIP_INSTALL) $(EDITABLE)
 	@touch $@
 

@@ -98,7 +98,8 @@ def example_seconds():
     seconds = {}
     for script in sorted((DOCS.parent / "examples").glob("*/plot_*.py")):
         name = script.relative_to(DOCS.parent / "examples").with_suffix("").as_posix()
-        text = (SITE / "auto_examples" / f"{name}.html").read_text(encoding="utf-8")
+        page = SITE / "auto_examples" / f"{name}.html"
+        text = page.read_text(encoding="utf-8") if page.is_file() else ""
         match = re.search(
             r"Total running time of the script:</strong>\s*\((\d+) minutes ([\d.]+)", text
         )

@@ -1,5 +1,6 @@
 """Configuration of the documentation."""
 
+import http.client
 import os
 import sys
 import urllib.request
@@ -119,7 +120,7 @@ def reachable(address):
     try:
         with urllib.request.urlopen(address + "objects.inv", timeout=5) as answer:
             return answer.status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 

@@ -6,8 +6,8 @@ import inspect
 from dataclasses import dataclass
 
 import pytest
+from _api_pages import public_names
 from sklearn.base import BaseEstimator
-from test_imports import PUBLIC_MODULES
 
 import skot
 
@@ -18,23 +18,19 @@ HOUSE_STYLE = {"SA01", "EX01", "ES01", "RT02"}
 
 def public_objects():
     """Qualified name and value of everything that users reach."""
-    for module in ["skot", *(f"skot.{name}" for name in sorted(PUBLIC_MODULES))]:
-        imported = importlib.import_module(module)
-        for name in imported.__all__:
-            value = getattr(imported, name)
-            if name.startswith("__") or inspect.ismodule(value):
-                continue
-            yield f"{module}.{name}", value
-            if inspect.isclass(value):
-                for member in dir(value):
-                    if is_public_member(value, member):
-                        yield f"{module}.{name}.{member}", getattr(value, member)
+    for module, name in public_names():
+        value = getattr(importlib.import_module(module), name)
+        yield f"{module}.{name}", value
+        if inspect.isclass(value):
+            for member in dir(value):
+                if is_public_member(value, member):
+                    yield f"{module}.{name}.{member}", getattr(value, member)
 
 
 def is_public_member(owner, name):
     """Whether it is a method or a property that a class has from skot."""
     # scikit-learn makes and documents `set_fit_request` and the like.
-    if name.startswith("_") or name.endswith("_request"):
+    if (name.startswith("_") and name != "__call__") or name.endswith("_request"):
         return False
     home = next(base for base in owner.__mro__ if name in vars(base))
     value = getattr(owner, name)

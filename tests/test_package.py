@@ -6,6 +6,7 @@ The slow tests need the package index. `PIP_FLAGS` reaches pip, as in the Makefi
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,12 +15,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import skot
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = f"skot-{skot.__version__}"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+#: What a checkout may hold that is not of the project.
+GENERATED = (".*", "build", "dist", "*.egg-info", "__pycache__", "_build", "auto_examples")
 
 #: Imports every module of skot, then asks a display for a picture.
 WITHOUT_MATPLOTLIB = """
@@ -51,14 +56,31 @@ def run(*command, cwd, **environment):
     return done.stdout
 
 
+def made_once(tmp_path_factory, name, make):
+    """A folder that the first of several test processes makes, and the others wait for."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / f"{name}.lock"):
+        if not (folder / name / "made").exists():
+            make(folder / name)
+            (folder / name / "made").touch()
+    return folder / name
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
     """The folder with the source distribution, and the wheel that is built from it."""
     pytest.importorskip("build", reason="the tool that builds distributions is not installed")
-    folder = tmp_path_factory.mktemp("dist")
-    # With setuptools as pinned here: nothing is fetched.
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
-    return folder
+
+    def make(folder):
+        # A copy, because the tool writes beside what it builds.
+        shutil.copytree(ROOT, folder / "copy", ignore=shutil.ignore_patterns(*GENERATED))
+        # With setuptools as pinned here: nothing is fetched.
+        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder]
+        run(*build, folder / "copy", cwd=folder)
+
+    return made_once(tmp_path_factory, "distributions", make)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +95,15 @@ def unpacked(distributions, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(distributions, tmp_path_factory):
     """The Python of an environment with the wheel and what it requires, in the pinned versions."""
-    folder = tmp_path_factory.mktemp("alone")
-    run(sys.executable, "-m", "venv", folder, cwd=folder)
-    python = folder / "bin" / "python"
-    flags = shlex.split(os.environ.get("PIP_FLAGS", ""))
-    pinned = ["--constraint", ROOT / "requirements" / "lock.txt"]
-    wheel = next(distributions.glob("*.whl"))
-    run(python, "-m", "pip", "install", "--quiet", *flags, *pinned, wheel, cwd=folder)
-    return python
+
+    def make(folder):
+        run(sys.executable, "-m", "venv", folder, cwd=distributions)
+        flags = shlex.split(os.environ.get("PIP_FLAGS", ""))
+        pinned = ["--constraint", ROOT / "requirements" / "lock.txt"]
+        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        run(*install, *flags, *pinned, next(distributions.glob("*.whl")), cwd=folder)
+
+    return made_once(tmp_path_factory, "alone", make) / "bin" / "python"
 
 
 def packaged_files(folder):

@@ -40,10 +40,11 @@ def described(name, value):
     if not inspect.isclass(value):
         return
     for member in dir(value):
-        held = inspect.getattr_static(value, member)
-        if member.startswith("_") or not defined_in_skot(value, member):
+        hidden = member.startswith("_") and member != "__call__"
+        if hidden or not defined_in_skot(value, member):
             continue
-        if isinstance(held, classmethod | staticmethod) or inspect.isfunction(held):
+        # Not what a property holds: a component's class attribute may be callable too.
+        if callable(getattr(value, member)):
             yield f"{name}.{member}{shown(inspect.signature(getattr(value, member)))}"
         else:
             yield f"{name}.{member}"

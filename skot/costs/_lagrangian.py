@@ -108,7 +108,6 @@ class Kinetic(Lagrangian):
     has_straight_geodesics = True
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """Lagrangian of each point, velocity and time; see `Lagrangian`."""
         return 0.5 * (v * v).sum(-1)
 
 
@@ -150,7 +149,6 @@ class PowerKinetic(Lagrangian):
         self.norm = norm
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """Lagrangian of each point, velocity and time; see `Lagrangian`."""
         if self.p == self.norm:
             # No root to take, so that it stays smooth at rest.
             return v.abs().pow(self.p).sum(-1) / self.p
@@ -208,7 +206,6 @@ class KineticPotential(Lagrangian):
         super().validate()
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """Lagrangian of each point, velocity and time; see `Lagrangian`."""
         return 0.5 * (v * v).sum(-1) - _evaluate_potential(self.potential, x, t)
 
     def annealed(self, strength: float, sharpness: float) -> "Lagrangian":
@@ -282,7 +279,6 @@ class RiemannianKinetic(Lagrangian):
         return isinstance(self.metric, ConstantMetric)
 
     def __call__(self, x: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """Lagrangian of each point, velocity and time; see `Lagrangian`."""
         return 0.5 * quadratic_form(self.metric, x, v)
 
 

@@ -122,7 +122,6 @@ class BoxObstacle(PotentialEnergy):
         self.sharpness = sharpness
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         x0, x1 = first_two(self, x)
         width = self.sharpness
         return -self.strength * inside(x0, -0.5, 0.5, width) * inside(x1, -0.5, 0.5, width)
@@ -169,7 +168,6 @@ class SlitObstacle(PotentialEnergy):
         self.sharpness = sharpness
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         x0, x1 = first_two(self, x)
         width = self.sharpness
         return -self.strength * inside(x0, -0.1, 0.1, width) * outside(x1, -0.25, 0.25, width)
@@ -208,7 +206,6 @@ class HillObstacle(PotentialEnergy):
         self.strength = strength
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         return -self.strength * torch.exp(-(x * x).sum(-1))
 
 
@@ -251,10 +248,21 @@ class HarmonicWell(PotentialEnergy):
         self.strength = strength
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         return -self.strength * (x * x).sum(-1)
 
     def annealed(self, strength: float, sharpness: float) -> "HarmonicWell":
+        """Return the same well: it has no wall to find a way around.
+
+        Parameters
+        ----------
+        strength, sharpness : float
+            Not used.
+
+        Returns
+        -------
+        potential : HarmonicWell
+            This instance.
+        """
         # The same: it has no wall to find a way around.
         return self
 

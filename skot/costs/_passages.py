@@ -86,7 +86,6 @@ class DiskObstacles(PotentialEnergy):
         finite_matrix(self.centers, name="centers")
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         centers = np.asarray(self.centers, dtype=np.float64).tolist()
         n_features = len(centers[0])
         if x.shape[-1] != n_features:
@@ -143,7 +142,6 @@ class VNeck(PotentialEnergy):
         self.sharpness = sharpness
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         x0, x1 = first_two(self, x)
         level = (x1 * x1 - 5.0 * (x0 * x0)) - 0.36
         return -self.strength * step(level / self.sharpness)
@@ -188,7 +186,6 @@ class STunnel(PotentialEnergy):
         self.sharpness = sharpness
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         x0, x1 = first_two(self, x)
         total = torch.zeros_like(x0)
         for side in (1.0, -1.0):
@@ -238,7 +235,6 @@ class Maze(PotentialEnergy):
         self.sharpness = sharpness
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Potential energy of each point; see `PotentialEnergy`."""
         x0, x1 = first_two(self, x)
         width = self.sharpness
         left = inside(x0, -0.5, -0.3, width) * outside(x1, -1.99, -0.15, width)

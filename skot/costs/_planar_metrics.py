@@ -58,7 +58,6 @@ class CircleMetric(MetricTensor):
         self.cheap = cheap
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         x0, x1 = _plane(self, x)
         squared = x0 * x0 + x1 * x1 + 1e-12
         return _matrices(
@@ -107,7 +106,6 @@ class MassSplittingMetric(MetricTensor):
         self.cheap = cheap
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         _, x1 = _plane(self, x)
         diagonal = torch.full_like(x1, 0.5 * (1.0 + self.cheap))
         return _matrices(diagonal, -0.5 * (1.0 - self.cheap) * _unit_sign(x1), diagonal)
@@ -159,7 +157,6 @@ class CrossingPathsMetric(MetricTensor):
         self.cheap = cheap
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         x0, x1 = _plane(self, x)
         product = x0 * x1
         saved = 0.5 * (1.0 - self.cheap) * torch.tanh(product) ** 2

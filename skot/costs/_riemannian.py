@@ -128,7 +128,6 @@ class ConstantMetric(MetricTensor):
             )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         return self._matrix_like(x).expand(*x.shape, x.shape[-1])
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
@@ -177,7 +176,6 @@ class ConformalMetric(MetricTensor):
         self.factor = factor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         return _scaled_identity(self.factor(x), x)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
@@ -206,7 +204,6 @@ class HyperbolicHalfPlane(MetricTensor):
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         return _scaled_identity(x[..., -1].clamp(min=1e-6) ** -2, x)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:
@@ -238,7 +235,6 @@ class StereographicSphere(MetricTensor):
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Matrix of the metric at each point; see `MetricTensor`."""
         return _scaled_identity(4.0 / (1.0 + (x * x).sum(-1)) ** 2, x)
 
     def quadratic_form(self, x: Tensor, v: Tensor) -> Tensor:

@@ -124,7 +124,8 @@ class RegressionAmortization(Amortization):
 
     .. math:: E_y \, \lVert \tilde{x}(y) - x^*(y) \rVert^2.
 
-    It needs a solver that changes the predictions: otherwise the loss is zero.
+    It needs a solver that changes the predictions, since otherwise the loss is zero:
+    :meth:`check_solver` refuses one that returns them as they are.
 
     References
     ----------
@@ -162,7 +163,8 @@ class CycleAmortization(Amortization):
 
     .. math:: R_Y + R_X, \qquad R_X = E_x \, \lVert \tilde{x}(\nabla f(x)) - x \rVert^2,
 
-    the potential with a weight relative to the dual, as in [1]_.
+    the potential with a weight relative to the dual, as in [1]_: :meth:`amortizer_loss` is the
+    cycle without the weight, :meth:`potential_penalty` with it.
 
     Parameters
     ----------

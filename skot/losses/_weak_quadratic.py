@@ -21,7 +21,7 @@ class WeakQuadratic(WeakCost):
 
     where m is the mean of :math:`\mu` and Var its total variance. For :math:`\gamma = 0` this is
     the strong quadratic cost, and the plan a deterministic map; the larger :math:`\gamma`, the
-    more mass is split [1]_.
+    more mass is split [1]_. From draws the variance is estimated without bias.
 
     Parameters
     ----------

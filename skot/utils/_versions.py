@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_info  # scikit-learn brings it
@@ -71,10 +72,14 @@ def _cuda() -> dict[str, str]:
 
 
 def _libraries() -> dict[str, str]:
-    """Libraries that NumPy and torch compute with, and their threads."""
+    """Libraries that NumPy and torch compute with, and their threads.
+
+    By file, because every package may bring its own.
+    """
     return {
-        f"{library['internal_api']} ({library['prefix']})": (
-            f"{library['version'] or 'version unknown'}, {library['num_threads']} threads"
+        Path(library["filepath"]).name: (
+            f"{library['internal_api']} {library['version'] or ''}".strip()
+            + f", {library['num_threads']} threads"
         )
         for library in threadpool_info()
     }

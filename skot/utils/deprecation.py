@@ -1,6 +1,9 @@
 """How public names and parameters go: with a warning, for two minor versions, in the same words."""
 
+import sys
 import warnings
+from numbers import Number
+from types import FrameType
 from typing import Any
 
 from sklearn.utils import deprecated as sklearn_deprecated
@@ -9,6 +12,9 @@ __all__ = ["DEPRECATED", "deprecated", "renamed_parameter"]
 
 #: Default of a parameter that is on its way out, so that a use of it shows.
 DEPRECATED = "deprecated"
+
+#: Packages between a user and the ``fit`` that warns: wrappers of methods, searches, workers.
+_OURS = ("skot", "sklearn", "joblib")
 
 
 def deprecated(*, since: str, removal: str, instead: str) -> Any:
@@ -116,12 +122,26 @@ def renamed_parameter(
     if isinstance(old_value, str) and old_value == DEPRECATED:
         return new_value
     name = type(estimator).__name__
-    if new_value is not default and new_value != default:
+    # Arrays have no one answer to being equal.
+    plain = isinstance(new_value, str | Number)
+    if new_value is not default and not (plain and new_value == default):
         raise ValueError(f"{name} got both {new!r} and its deprecated name {old!r}. Pass {new!r}.")
     warnings.warn(
         f"The parameter {old!r} of {name} is deprecated since skot {since}, and removed in "
         f"{removal}. Use {new!r} instead.",
         FutureWarning,
-        stacklevel=3,
+        stacklevel=_level_of_the_user(),
     )
     return old_value
+
+
+def _level_of_the_user() -> int:
+    """`stacklevel` for a warning of the caller, such that it names the line of the user."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _package(frame) in _OURS:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _package(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]

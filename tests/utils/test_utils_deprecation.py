@@ -2,10 +2,36 @@
 
 import warnings
 
+import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, clone
 
 from skot.utils.deprecation import DEPRECATED, deprecated, renamed_parameter
+
+INSIDE_SKOT = """
+from sklearn.base import BaseEstimator, TransformerMixin
+from skot.utils._sklearn import fit_context
+from skot.utils.deprecation import DEPRECATED, renamed_parameter
+
+
+class Wrapped(TransformerMixin, BaseEstimator):
+    _parameter_constraints = {}
+
+    def __init__(self, epsilon=0.05, reg=DEPRECATED):
+        self.epsilon = epsilon
+        self.reg = reg
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X=None, y=None):
+        self.epsilon_ = renamed_parameter(
+            self, "reg", "epsilon", default=0.05, since="0.2", removal="0.4"
+        )
+        return self
+
+    def transform(self, X):
+        return X
+"""
 
 
 @deprecated(since="0.2", removal="0.4", instead="`add`")
@@ -69,6 +95,23 @@ def test_old_name():
     assert smoother.get_params() == {"epsilon": 0.05, "reg": 0.1}
     assert clone(smoother).get_params() == smoother.get_params()
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_the_line_of_the_user_is_named(method):
+    """Through skot's own frames, and the wrappers that scikit-learn puts around methods."""
+    inside = {"__name__": "skot.transport._made_up"}
+    exec(compile(INSIDE_SKOT, "_made_up.py", "exec"), inside)
+    with pytest.warns(FutureWarning) as caught:
+        getattr(inside["Wrapped"](reg=0.1), method)(np.zeros((3, 2)))
+    assert caught[0].filename == __file__
+
+
+def test_values_that_are_arrays():
+    with pytest.raises(ValueError, match="got both"):
+        Smoother(epsilon=np.ones(2), reg=0.2).fit()
+    with pytest.warns(FutureWarning):
+        assert_array_equal(Smoother(reg=np.ones(2)).fit().epsilon_, np.ones(2))
 
 
 def test_both_names():

@@ -3,8 +3,10 @@
 import importlib.metadata
 import re
 import sys
+from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_info
 
 import skot
 
@@ -19,6 +21,14 @@ def test_show_versions(capsys):
     assert facts["executable"] == sys.executable
     assert facts["torch threads"] == str(torch.get_num_threads())
     assert ("not available" in facts["CUDA"]) != torch.cuda.is_available()
+
+
+def test_every_library_is_named(capsys):
+    skot.show_versions()
+    printed = capsys.readouterr().out
+    files = [Path(library["filepath"]).name for library in threadpool_info()]
+    assert files
+    assert [name for name in files if name not in printed] == []
 
 
 def test_missing_packages_are_named(capsys, monkeypatch):
