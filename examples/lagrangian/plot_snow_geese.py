@@ -144,3 +144,5 @@ ax.get_legend().remove()
 new_map(ax, labels=True)
 
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 3  # noqa: ERA001

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from skot.solvers.c_transform import CTransformResult
 from skot.solvers.geodesic import GeodesicResult
 from skot.transport._base import BaseTransport
 from skot.transport._lagrangian_problem import LagrangianProblem
+from skot.utils._points import check_n_times
 from skot.utils.validation import DomainSplit, split_domains
 
 
@@ -217,6 +217,4 @@ class PathTransport(BaseTransport):
 
 
 def _equal_times(n_times: int) -> Tensor:
-    if not isinstance(n_times, Integral) or n_times < 1:
-        raise ValueError(f"n_times must be a positive integer. Got {n_times!r}.")
-    return torch.linspace(0.0, 1.0, int(n_times), dtype=torch.float64)
+    return torch.linspace(0.0, 1.0, check_n_times(n_times), dtype=torch.float64)

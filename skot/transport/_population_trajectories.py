@@ -11,7 +11,7 @@ from skot.measures import EmpiricalMeasure
 from skot.transport._metric_training import METRIC, PathSolver
 from skot.transport._population_transport import PopulationTransport
 from skot.transport._score import at_most, divergence_to
-from skot.utils._points import FLOATS, check_points
+from skot.utils._points import FLOATS, check_n_times, check_points
 from skot.utils._sklearn import check_weights
 from skot.utils.tensors import output_dtype, to_numpy, to_tensor
 
@@ -81,11 +81,11 @@ class PopulationTrajectories:
         Raises
         ------
         ValueError
-            If a time is outside the fitted range.
+            If a time is outside the fitted range, or `n_times` is not a positive integer.
         """
         check_is_fitted(self)
         if times is None:
-            times = np.linspace(self.times_[0], self.times_[-1], n_times)
+            times = np.linspace(self.times_[0], self.times_[-1], check_n_times(n_times))
         times = check_times(times, None)
         outside = times[(times < self.times_[0]) | (times > self.times_[-1])]
         if len(outside):

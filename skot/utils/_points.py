@@ -1,5 +1,6 @@
 """Validation of one sample of points, arrays and tensors alike."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,29 @@ def check_points(X: Any, *, estimator: Any = None, name: str = "X", min_rows: in
         # scikit-learn then says what is wrong, in its own words.
         check_array(to_numpy(X if X.is_complex() else X.to(resolve_dtype(X))), **checks)
     return X
+
+
+def check_n_times(n_times: Any) -> int:
+    """Validate the number of times at which paths are asked for.
+
+    Parameters
+    ----------
+    n_times : int
+        The number.
+
+    Returns
+    -------
+    n_times : int
+        The same, positive.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+    """
+    if not isinstance(n_times, Integral) or n_times < 1:
+        raise ValueError(f"n_times must be a positive integer. Got {n_times!r}.")
+    return int(n_times)
 
 
 def _all_finite(X: torch.Tensor) -> bool:

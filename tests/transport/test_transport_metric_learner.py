@@ -177,6 +177,9 @@ def test_times_of_trajectories(fitted):
     assert_allclose(chosen[:, 1], rows)
     with pytest.raises(ValueError, match="within the fitted range, 0 to 3. Got 4"):
         learner.predict_trajectories(rows, times=[1.0, 4.0])
+    for n_times in (0, 2.5):
+        with pytest.raises(ValueError, match=f"n_times must be a positive integer. Got {n_times}"):
+            learner.predict_trajectories(rows, n_times)
 
 
 def test_populations_of_other_times(fitted):
