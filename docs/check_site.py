@@ -34,6 +34,7 @@ PAGES = {
     "choosing": "choosing.html",
     "guide": "user_guide/entropic.html",
     "gallery": "auto_examples/basics/plot_estimators.html",
+    "gallery_diagram": "auto_examples/model_selection/plot_compare_transports.html",
     "gallery_index": "auto_examples/index.html",
     "api": "api/index.html",
     "api_class": "generated/skot.SinkhornTransport.html",

@@ -99,6 +99,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skot",),
     "download_all_examples": False,
+    "ignore_repr_types": "matplotlib",  # "<Legend object at ...>" tells nobody anything
     "image_srcset": ["2x"],  # for sharp screens
     "matplotlib_animations": True,
     "remove_config_comments": True,

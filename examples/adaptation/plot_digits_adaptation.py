@@ -67,7 +67,7 @@ bars = ax.barh(list(accuracy), list(accuracy.values()), color=["#9A9A9A"] + 3 * 
 ax.bar_label(bars, fmt="%.2f", padding=-36, color="white")
 ax.invert_yaxis()
 ax.spines[["top", "right"]].set_visible(False)
-ax.set(xlim=(0, 1), xlabel="accuracy", title="on new images of the target")
+_ = ax.set(xlim=(0, 1), xlabel="accuracy", title="on new images of the target")
 
 # %%
 # What the transport does to the images: each of the source gets the look of the target and stays
