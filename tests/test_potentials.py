@@ -9,7 +9,13 @@ from _problems import random_pair, squared_distances
 from skot.costs import Cost, Euclidean, PNorm, SquaredEuclidean
 from skot.numerics import tiles
 from skot.numerics.linalg import gaussian_map
-from skot.potentials import EntropicPotentials, KantorovichPotential, LinearFrame, TranslationFrame
+from skot.potentials import (
+    BrenierPotential,
+    EntropicPotentials,
+    KantorovichPotential,
+    LinearFrame,
+    TranslationFrame,
+)
 from skot.solvers import sinkhorn
 
 EPSILON = 0.3
@@ -306,6 +312,40 @@ def test_kantorovich_potential_far_from_the_origin(preconditioning):
         # The last digits of numbers of the size of 1e9.
         atol=2e-6 * float(near.abs().max()),
     )
+
+
+def soft(x):
+    """A convex potential that is no parabola."""
+    return torch.log(torch.cosh(x)).sum(dim=1)
+
+
+@pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])
+def test_displacement_potential_is_what_the_parabola_leaves(preconditioning):
+    frame, x, _ = frame_of(preconditioning)
+    f = BrenierPotential(soft, frame)
+    expected = f(x) - half_square(x)
+    torch.testing.assert_close(
+        differences(f.displacement_potential(x)), differences(expected), rtol=0, atol=1e-12
+    )
+    points = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(f.displacement_potential(points).sum(), points)
+    torch.testing.assert_close(slope, f.gradient(x) - x, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0, 10000.0])
+def test_displacement_potential_of_single_precision_far_from_the_origin(offset):
+    """It has the digits of what was learned, not those that the squared offset leaves."""
+    frame, x, _ = frame_of("identity")
+    # Of so few digits that no offset rounds them.
+    means = [(64.0 * mean).round() / 64.0 for mean in (frame.source_mean, frame.target_mean)]
+    near, far = (
+        frame.with_means(*(mean + move for mean in means)).to(torch.float32)
+        for move in (0.0, offset)
+    )
+    values = BrenierPotential(soft, far).displacement_potential(x + offset)
+    expected = BrenierPotential(soft, near).displacement_potential(x)
+    assert values.dtype is torch.float64
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("preconditioning", ["identity", "gaussian"])

@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
-from skot.plots._style import COLORS, as_points, legend_above, new_axes
+from skot.plots._style import (
+    COLORS,
+    as_points,
+    check_columns,
+    draw_cloud,
+    draw_ticks,
+    legend_above,
+    name_axes,
+    new_axes,
+)
 from skot.utils._sklearn import feature_names
 
 #: Fans start in this share of the rows, those nearest to the middle: outliers say little.
@@ -218,7 +227,6 @@ class ConditionalFanDisplay:
             feature_names=feature_names(X),
         )
         check_consistent_length(points, display.images, display.means)
-        display._check_features()
         return display.plot(ax, fans=fans)
 
     def plot(self, ax: Any = None, *, fans: int | ArrayLike = 5) -> Self:
@@ -242,45 +250,53 @@ class ConditionalFanDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If the points and their images do not match, or do not have what is drawn of them.
         """
+        self._check_columns()
+        in_line = self.X.shape[1] == 1
+        rows = np.array([], dtype=int) if in_line else self._rows(fans)
         ax = new_axes(f"{type(self).__name__}.plot", ax)
         self._means = self.images.mean(axis=1) if self.means is None else self.means
-        if self.X.shape[1] == 1:
+        if in_line:
             self._plot_line(ax)
         else:
-            self._plot_fans(ax, fans)
+            self._plot_fans(ax, rows)
         legend_above(ax, [self.source_, self.target_, self.images_, self.means_])
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
 
-    def _check_features(self) -> None:
-        points, shape = self.X, self.images.shape
-        if len(shape) != 3 or shape[2] != points.shape[1]:
+    def _check_columns(self) -> None:
+        n_columns, shape = self.X.shape[1], self.images.shape
+        if len(shape) != 3 or shape[2] != n_columns:
             raise ValueError(
                 "images must be of shape (n_source, n_samples, n_features), here "
-                f"({len(points)}, n_samples, {points.shape[1]}). Got {shape}."
+                f"({len(self.X)}, n_samples, {n_columns}). Got {shape}."
             )
-        for name, other in {"means": self.means, "Y": self.Y}.items():
-            if other is not None and other.shape[1] != points.shape[1]:
-                raise ValueError(
-                    f"{name} has {other.shape[1]} features, and X has {points.shape[1]}."
-                )
+        features = None if n_columns == 1 else self.features
+        check_columns({"X": self.X, "means": self.means, "Y": self.Y}, features)
 
-    def _plot_fans(self, ax: Any, fans: int | ArrayLike) -> None:
+    def _rows(self, fans: int | ArrayLike) -> np.ndarray:
+        """Where fans start."""
+        if isinstance(fans, Integral):
+            return _spread_rows(self.X[:, list(self.features)], int(fans))
+        rows, n_rows = np.asarray(fans, int), len(self.X)
+        if ((rows < -n_rows) | (rows >= n_rows)).any():
+            raise ValueError(f"fans must be indices of the {n_rows} rows of X. Got {fans!r}.")
+        return rows
+
+    def _plot_fans(self, ax: Any, rows: np.ndarray) -> None:
         from matplotlib.collections import LineCollection
 
         pair = list(self.features)
         source, images, means = self.X[:, pair], self.images[:, :, pair], self._means[:, pair]
-        rows = (
-            _spread_rows(source, int(fans)) if isinstance(fans, Integral) else np.asarray(fans, int)
-        )
         starts = np.broadcast_to(source[rows, None], images[rows].shape)
         segments = np.stack([starts, images[rows]], axis=2).reshape(-1, 2, 2)
         self.target_ = None
         if self.Y is not None:
-            self.target_ = _cloud(ax, self.Y[:, pair], "target", "s")
-        self.source_ = _cloud(ax, source, "source", "o")
+            self.target_ = draw_cloud(ax, self.Y[:, pair], "target", zorder=1, alpha=0.3)
+        self.source_ = draw_cloud(ax, source, "source", zorder=1, alpha=0.3)
         self.lines_ = ax.add_collection(
             LineCollection(
                 list(segments),
@@ -328,9 +344,7 @@ class ConditionalFanDisplay:
             zorder=6,
         )
         ax.set_aspect("equal", adjustable="box")
-        if self.feature_names is not None:
-            names = np.asarray(self.feature_names)
-            ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
+        name_axes(ax, self.feature_names, pair)
 
     def _plot_line(self, ax: Any) -> None:
         self.points_ = self.lines_ = self.mean_lines_ = None
@@ -352,12 +366,10 @@ class ConditionalFanDisplay:
             x[order], means[order], color="black", linewidth=2, label="mean", zorder=3
         )
         # Ticks along the axes show how the points and the target are spread.
-        along_x, along_y = ax.get_xaxis_transform(), ax.get_yaxis_transform()
-        self.source_ = _ticks(ax, x, np.zeros_like(x), "source", "|", along_x)
+        self.source_ = draw_ticks(ax, x, "source", axis="x")
         self.target_ = None
         if self.Y is not None:
-            y = self.Y[:, 0]
-            self.target_ = _ticks(ax, np.zeros_like(y), y, "target", "_", along_y)
+            self.target_ = draw_ticks(ax, self.Y[:, 0], "target", axis="y")
         name = None if self.feature_names is None else np.asarray(self.feature_names)[0]
         ax.set(xlabel=name or "x", ylabel=f"image of {name or 'x'}")
 
@@ -376,34 +388,3 @@ def _spread_rows(points: np.ndarray, n_rows: int) -> np.ndarray:
         nearest = np.minimum(nearest, np.linalg.norm(points[central] - points[central[k]], axis=1))
         nearest[k] = -1.0
     return np.array(chosen, dtype=int)
-
-
-def _cloud(ax: Any, points: np.ndarray, role: str, marker: str) -> Any:
-    """Draw a faint cloud."""
-    size = float(np.clip(4000.0 / len(points), 4.0, 26.0))
-    return ax.scatter(
-        *points.T,
-        s=size,
-        color=COLORS[role],
-        marker=marker,
-        alpha=0.3,
-        linewidths=0,
-        label=role,
-        zorder=1,
-    )
-
-
-def _ticks(ax: Any, x: np.ndarray, y: np.ndarray, role: str, marker: str, transform: Any) -> Any:
-    """Draw short lines along an axis."""
-    return ax.scatter(
-        x,
-        y,
-        s=120,
-        color=COLORS[role],
-        marker=marker,
-        alpha=float(np.clip(100.0 / len(x), 0.08, 0.8)),
-        linewidths=1.0,
-        label=role,
-        transform=transform,
-        zorder=4,
-    )

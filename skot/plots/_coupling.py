@@ -1,17 +1,27 @@
 """Which points a plan joins, and by how much mass."""
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_scalar, column_or_1d
 
-from skot.plots._style import COLORS, as_points, legend_above, new_axes
+from skot.plots._coupling_entries import as_coupling, block_means, heaviest
+from skot.plots._style import (
+    COLORS,
+    as_points,
+    check_columns,
+    colorbar_beside,
+    draw_cloud,
+    legend_above,
+    name_axes,
+    new_axes,
+)
+from skot.utils._labels import as_label_array, check_source_labels
 from skot.utils._sklearn import feature_names
-from skot.utils.tensors import to_numpy
+from skot.utils.validation import known_labels
 
-#: Most cells along a side of the matrix that are drawn; more could not be told apart.
-_MOST_CELLS = 512
 #: Shades of the matrix: equal steps in CIELAB.
 _SHADES = ("#FBFBFD", "#D1CBDF", "#A99CC1", "#8170A4", "#594687", "#2E1F6B")
 #: The line of a pair of points of different classes.
@@ -46,7 +56,8 @@ class CouplingDisplay:
     y_source : ndarray of shape (n_source,), default=None
         Classes of the source points.
     y_target : ndarray of shape (n_target,), default=None
-        Classes of the points of the target.
+        Classes of the points of the target. -1 among integers, unless it is a class of the source,
+        NaN among floats and None among objects are unknown.
     features : tuple of two int, default=(0, 1)
         The two columns that are drawn.
     feature_names : sequence of str, default=None
@@ -61,18 +72,21 @@ class CouplingDisplay:
     mass_drawn_ : float
         Share of the mass that is drawn: 1 for a matrix.
     mass_within_classes_ : float or None
-        Share of the mass, drawn or not, between points of the same class. None unless the classes
-        of both sides are known.
+        Share of the mass, drawn or not, that stays within a class, of all that reaches points of
+        known class. None unless the classes of both sides are given, and some mass reaches such
+        points.
     pairs_ : ndarray of shape (n_lines, 2) or None
         Source and target index of each line, from the lightest to the heaviest.
     lines_ : matplotlib LineCollection or None
         The lines; with classes of both sides, those between classes have a colour of their own.
+        Those to points of unknown class do not.
     source_, target_ : matplotlib PathCollection or None
         The points.
     image_ : matplotlib AxesImage or None
         The heat map. Of a large coupling a cell is the mean of a block of entries.
     order_ : tuple of two ndarray or None
-        Which row of the coupling each line of the heat map is, and which column.
+        Which row of the coupling each line of the heat map is, and which column. Points of unknown
+        class come last.
     colorbar_ : matplotlib Colorbar or None
         The scale of the heat map. Colours go with the square root of the mass, so that faint
         entries show.
@@ -141,7 +155,8 @@ class CouplingDisplay:
             Lines between the points of the heaviest pairs, or the heat map of the coupling.
         y_source, y_target : array-like of shape (n_source,), (n_target,), default=None
             Classes of the points. A matrix is sorted by them; lines between different classes
-            have a colour of their own where both are given.
+            have a colour of their own where both are given. Those of the target may be unknown:
+            -1 (unless it is a class of the source), NaN or None.
         n_lines : int, default=2000
             The number of pairs drawn as lines, the heaviest ones.
         features : tuple of two int, default=(0, 1)
@@ -216,7 +231,8 @@ class CouplingDisplay:
             Lines between the points of the heaviest pairs, or the heat map of the coupling.
         y_source, y_target : array-like of shape (n_source,), (n_target,), default=None
             Classes of the points. A matrix is sorted by them; lines between different classes
-            have a colour of their own where both are given.
+            have a colour of their own where both are given. Those of the target may be unknown:
+            -1 (unless it is a class of the source), NaN or None.
         n_lines : int, default=2000
             The number of pairs drawn as lines, the heaviest ones.
         features : tuple of two int, default=(0, 1)
@@ -243,14 +259,16 @@ class CouplingDisplay:
         >>> CouplingDisplay.from_predictions(coupling, kind="matrix")  # doctest: +SKIP
         """
         display = cls(
-            coupling=_as_coupling(coupling),
-            X=None if X is None else as_points(X),
-            Y=None if Y is None else as_points(Y),
+            coupling=as_coupling(coupling),
+            X=None if X is None else as_points(X, min_features=1),
+            Y=None if Y is None else as_points(Y, min_features=1),
             y_source=_as_classes(y_source),
             y_target=_as_classes(y_target),
             features=features,
             feature_names=None if X is None else feature_names(X),
         )
+        if display.y_source is not None:
+            check_source_labels(display.y_source)
         display._check_sizes()
         return display.plot(ax, kind=kind, n_lines=n_lines)
 
@@ -276,24 +294,22 @@ class CouplingDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            For another `kind`, and for lines without points.
+            For another `kind`, and for lines without points or without the columns that are
+            drawn.
         """
         if kind not in ("lines", "matrix"):
             raise ValueError(f"kind must be 'lines' or 'matrix'. Got {kind!r}.")
-        if kind == "lines" and (self.X is None or self.Y is None):
-            raise ValueError("kind='lines' joins points: pass X and Y.")
+        if kind == "lines":
+            if self.X is None or self.Y is None:
+                raise ValueError("kind='lines' joins points: pass X and Y.")
+            check_columns({"X": self.X, "Y": self.Y}, self.features)
+            check_scalar(n_lines, "n_lines", Integral, min_val=0)
         ax = new_axes(f"{type(self).__name__}.plot", ax)
         nothing: Any = None
         self.source_ = self.target_ = self.lines_ = self.pairs_ = nothing
         self.image_ = self.order_ = self.colorbar_ = nothing
         self.separators_: list[Any] = []
-        self.mass_within_classes_ = None
-        if self.y_source is not None and self.y_target is not None:
-            # A product with the indicators of the classes holds no mask as large as the coupling.
-            classes = np.unique(self.y_source)
-            by_class = (self.y_source[:, None] == classes).T.astype(float) @ self.coupling
-            within = by_class[(self.y_target == classes[:, None])].sum()
-            self.mass_within_classes_ = float(within / self.coupling.sum())
+        self.mass_within_classes_ = self._mass_within_classes()
         if kind == "lines":
             self._plot_lines(ax, n_lines)
         else:
@@ -314,12 +330,25 @@ class CouplingDisplay:
                         f"{shape}, has {n_rows}. A coupling leaves out rows of zero weight."
                     )
 
+    def _mass_within_classes(self) -> float | None:
+        if self.y_source is None or self.y_target is None:
+            return None
+        known = known_labels(self.y_target, self.y_source)
+        mass = self.coupling.sum(axis=0, dtype=np.float64)[known].sum()
+        if not mass > 0.0:
+            return None
+        # A product with the indicators of the classes holds no mask as large as the coupling.
+        classes = np.unique(self.y_source)
+        by_class = (self.y_source[:, None] == classes).T.astype(float) @ self.coupling
+        within = by_class[(self.y_target == classes[:, None]) & known].sum()
+        return float(within / mass)
+
     def _plot_lines(self, ax: Any, n_lines: int) -> None:
         from matplotlib.collections import LineCollection
 
         X, Y, pair = np.asarray(self.X), np.asarray(self.Y), list(self.features)
         x, y = X[:, pair], Y[:, pair]
-        self.pairs_ = _heaviest(self.coupling, n_lines)
+        self.pairs_ = heaviest(self.coupling, n_lines)
         rows, columns = self.pairs_.T
         mass = self.coupling[rows, columns]
         self.mass_drawn_ = float(mass.sum() / self.coupling.sum())
@@ -327,7 +356,8 @@ class CouplingDisplay:
         thinned = min(1.0, _FEW_LINES / max(len(mass), 1)) ** 0.25
         colors = _faded(COLORS["reference"], thinned * share)
         if self.y_source is not None and self.y_target is not None:
-            between = self.y_source[rows] != self.y_target[columns]
+            known = known_labels(self.y_target, self.y_source)[columns]
+            between = known & (self.y_source[rows] != self.y_target[columns])
             colors[between] = _faded(_BETWEEN_CLASSES, thinned * share[between])
         self.lines_ = ax.add_collection(
             LineCollection(
@@ -337,12 +367,10 @@ class CouplingDisplay:
                 zorder=1,
             )
         )
-        self.target_ = _scatter(ax, y, "target", "s", 2)
-        self.source_ = _scatter(ax, x, "source", "o", 3)
+        self.target_ = draw_cloud(ax, y, "target", zorder=2, alpha=0.9)
+        self.source_ = draw_cloud(ax, x, "source", zorder=3, alpha=0.9)
         ax.set_aspect("equal", adjustable="box")
-        if self.feature_names is not None:
-            names = np.asarray(self.feature_names)
-            ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
+        name_axes(ax, self.feature_names, pair)
         legend_above(ax, [self.source_, self.target_])
 
     def _plot_matrix(self, ax: Any) -> None:
@@ -350,13 +378,12 @@ class CouplingDisplay:
         from matplotlib.ticker import MaxNLocator
 
         n, m = self.coupling.shape
-        labels = self.y_source, self.y_target
-        self.order_ = tuple(
-            np.arange(size) if one is None else np.argsort(one, kind="stable")
-            for one, size in zip(labels, (n, m), strict=True)
-        )
+        # A label of the source is taken literally.
+        known = None if self.y_target is None else known_labels(self.y_target, self.y_source)
+        sides = _by_class(self.y_source, None, n), _by_class(self.y_target, known, m)
+        self.order_ = tuple(order for order, _, _ in sides)
         self.mass_drawn_ = 1.0
-        cells = _block_means(self.coupling, *self.order_)
+        cells = block_means(self.coupling, *self.order_)
         self.image_ = ax.imshow(
             cells,
             extent=(0, m, n, 0),
@@ -369,64 +396,40 @@ class CouplingDisplay:
         ax.set_box_aspect(float(np.clip(n / m, 0.5, 2.0)))
         ax.grid(False)
         ax.set(xlabel="target", ylabel="source")
-        for axis, one in zip((ax.yaxis, ax.xaxis), labels, strict=True):
-            if one is not None:
-                self._separate(ax, axis, one)
-        # In an axes of its own that is as high as the first, whatever the shape of that.
-        beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
-        self.colorbar_ = ax.figure.colorbar(
-            self.image_, cax=beside, label="mass of a pair", ticks=MaxNLocator(4)
-        )
-        self.colorbar_.outline.set_visible(False)
+        for axis, (_, counts, names) in zip((ax.yaxis, ax.xaxis), sides, strict=True):
+            if names:
+                self._separate(ax, axis, counts, names)
+        self.colorbar_ = colorbar_beside(ax, self.image_, "mass of a pair", MaxNLocator(4))
 
-    def _separate(self, ax: Any, axis: Any, labels: np.ndarray) -> None:
+    def _separate(self, ax: Any, axis: Any, counts: np.ndarray, names: list[str]) -> None:
         """Draw the borders of the classes, and name them."""
-        classes, counts = np.unique(labels, return_counts=True)
         ends = np.cumsum(counts)
         draw = ax.axhline if axis is ax.yaxis else ax.axvline
         self.separators_ += [
             draw(end, color=COLORS["reference"], linewidth=0.8) for end in ends[:-1]
         ]
-        axis.set_ticks(ends - 0.5 * counts, [str(one) for one in classes])
+        axis.set_ticks(ends - 0.5 * counts, names)
         axis.set_tick_params(length=0)
 
 
-def _as_coupling(coupling: Any) -> np.ndarray:
-    if hasattr(coupling, "detach"):
-        coupling = to_numpy(coupling)
-    coupling = check_array(coupling, input_name="coupling")
-    if coupling.min() < 0.0 or not coupling.any():
-        raise ValueError("coupling must have mass, and no negative entries.")
-    return coupling
-
-
 def _as_classes(labels: Any) -> np.ndarray | None:
+    return None if labels is None else column_or_1d(as_label_array(labels))
+
+
+def _by_class(
+    labels: np.ndarray | None, known: np.ndarray | None, n_rows: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The order of rows by class, unknown ones last; how many each class has, and its name."""
     if labels is None:
-        return None
-    return column_or_1d(to_numpy(labels))
-
-
-def _heaviest(coupling: np.ndarray, n_pairs: int) -> np.ndarray:
-    """Rows and columns of the largest entries that are not zero, in ascending order."""
-    mass = coupling.ravel()
-    n_pairs = min(n_pairs, int(np.count_nonzero(mass)))
-    # A partition is linear in the number of pairs, of which there may be millions.
-    first = len(mass) - n_pairs
-    entries = np.argpartition(mass, min(first, len(mass) - 1))[first:]
-    entries = entries[np.argsort(mass[entries], kind="stable")]
-    return np.stack(np.unravel_index(entries, coupling.shape), axis=1)
-
-
-def _block_means(coupling: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Average a matrix, in another order, over blocks of equal size up to one."""
-    cells = coupling[np.ix_(rows, columns)]
-    for axis, size in enumerate(cells.shape):
-        if size > _MOST_CELLS:
-            starts = np.arange(_MOST_CELLS) * size // _MOST_CELLS
-            counts = np.diff(np.append(starts, size))
-            sums = np.add.reduceat(cells, starts, axis=axis)
-            cells = sums / np.expand_dims(counts, 1 - axis)
-    return cells
+        return np.arange(n_rows), np.array([n_rows]), []
+    known = np.ones(n_rows, dtype=bool) if known is None else known
+    classes, codes = np.unique(labels[known], return_inverse=True)
+    places = np.full(n_rows, len(classes))
+    places[known] = codes
+    names = [str(one) for one in classes]
+    if not known.all():
+        names.append("unknown")
+    return np.argsort(places, kind="stable"), np.bincount(places), names
 
 
 def _faded(color: str, share: np.ndarray) -> np.ndarray:
@@ -436,19 +439,3 @@ def _faded(color: str, share: np.ndarray) -> np.ndarray:
     colors = np.tile(to_rgba_array(color), (len(share), 1))
     colors[:, 3] = _OPACITY * share
     return colors
-
-
-def _scatter(ax: Any, points: np.ndarray, role: str, marker: str, zorder: int) -> Any:
-    # Smaller markers for larger clouds, so that their shape stays visible.
-    size = float(np.clip(4000.0 / len(points), 4.0, 26.0))
-    return ax.scatter(
-        points[:, 0],
-        points[:, 1],
-        s=size,
-        color=COLORS[role],
-        marker=marker,
-        alpha=0.9,
-        linewidths=0,
-        label=role,
-        zorder=zorder,
-    )

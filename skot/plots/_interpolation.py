@@ -1,21 +1,30 @@
 """A cloud of points, or pictures, at successive times of a transport."""
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 
-from skot.plots._style import COLORS, CURVE_COLORS, as_points, legend_above, new_axes
+from skot.plots._moved_points import as_colors, mosaic, paths_of, point_colors
+from skot.plots._style import (
+    as_points,
+    check_columns,
+    draw_cloud,
+    legend_above,
+    like_points,
+    new_axes,
+    set_limits,
+    spread_rows,
+)
 from skot.utils._sklearn import feature_names
 from skot.utils.tensors import to_numpy
 
-#: Times at which paths that are not straight are asked for. Straight lines run between them.
-_PATH_TIMES = 101
-#: Colours of labels: those of curves, and the two that are left of the palette.
-_LABEL_COLORS = (*CURVE_COLORS, "#000000", "#F0E442")
-#: Colours of more labels than that, and of values.
-_VALUE_COLORS = "viridis"
+#: Rows drawn as pictures in an animation, unless it is told another number.
+_ANIMATED_IMAGES = 16
+#: The area of all markers together, and the least and largest of one.
+_SIZE, _SIZES = 8000.0, (4.0, 20.0)
 
 
 class InterpolationDisplay:
@@ -39,8 +48,8 @@ class InterpolationDisplay:
     Y : ndarray of shape (n_target, n_features), default=None
         Points of the target, drawn faintly in each panel. None draws none. Not used for pictures.
     colors : ndarray of shape (n_rows,), default=None
-        What tells points apart: values, if they are floats, else labels. None colours the points
-        by the time. Not used for pictures.
+        What tells points apart: finite values, if they are floats, else labels. None colours the
+        points by the time. Not used for pictures.
     image_shape : tuple of int, default=None
         The shape (height, width) or (height, width, 3) of a row, drawn as a picture: grey levels,
         or colours from 0 to 1. None draws points.
@@ -134,12 +143,13 @@ class InterpolationDisplay:
             Times of the panels, from 0 (the source) to 1 (the target, or the last time of the
             learner).
         colors : array-like of shape (n_source,), default=None
-            What tells points apart: values, if they are floats, else labels. None colours the
-            points by the time.
+            What tells points apart: finite values, if they are floats, else labels. None colours
+            the points by the time.
         image_shape : tuple of int, default=None
             The shape (height, width) or (height, width, 3) of a row, to draw rows as pictures.
         n_images : int, default=6
-            The number of rows drawn as pictures, spread evenly over the rows.
+            The number of rows drawn as pictures, spread evenly over the rows. Only so many rows are
+            moved and kept in the display, or the 16 that :meth:`animate` draws if those are more.
         features : tuple of two int, default=(0, 1)
             The two columns that are drawn as points.
         axes : array-like of shape (n_times,) of matplotlib Axes, default=None
@@ -155,7 +165,7 @@ class InterpolationDisplay:
         TypeError
             If the estimator can move no points.
         ValueError
-            If a time is not in [0, 1].
+            If a time is not in [0, 1], or what is given does not match.
 
         References
         ----------
@@ -171,8 +181,15 @@ class InterpolationDisplay:
         >>> transport = SinkhornTransport().fit(X, Y)
         >>> InterpolationDisplay.from_estimator(transport, X, Y)  # doctest: +SKIP
         """
+        check_consistent_length(X, colors)
+        if image_shape is not None:
+            # To move a picture may take long: those that are never drawn are left where they are.
+            points = as_points(X)
+            rows = spread_rows(len(points), max(n_images, _ANIMATED_IMAGES))
+            X = like_points(points[rows], X)
+            colors = None if colors is None else as_colors(colors)[rows]
         display = cls._from(
-            _paths_of(estimator, X),
+            paths_of(estimator, X),
             Y,
             times,
             colors,
@@ -206,8 +223,8 @@ class InterpolationDisplay:
         times : array-like of shape (n_times,), default=None
             Times of the panels, from 0 to 1. None takes those of the paths.
         colors : array-like of shape (n_rows,), default=None
-            What tells points apart: values, if they are floats, else labels. None colours the
-            points by the time.
+            What tells points apart: finite values, if they are floats, else labels. None colours
+            the points by the time.
         image_shape : tuple of int, default=None
             The shape (height, width) or (height, width, 3) of a row, to draw rows as pictures.
         n_images : int, default=6
@@ -255,11 +272,7 @@ class InterpolationDisplay:
                 "paths must have shape (n_rows, n_times, n_features), of two features or more. Got "
                 f"{paths.shape}."
             )
-        if image_shape is not None and np.prod(image_shape) != paths.shape[2]:
-            raise ValueError(
-                f"Rows of {paths.shape[2]} features are no pictures of shape {image_shape}."
-            )
-        colors = None if colors is None else column_or_1d(to_numpy(colors))
+        colors = None if colors is None else as_colors(colors)
         check_consistent_length(paths, colors)
         return cls(
             paths=paths,
@@ -291,9 +304,11 @@ class InterpolationDisplay:
         ImportError
             If matplotlib is not installed.
         ValueError
-            If a time is not in [0, 1], or there are not as many axes as times.
+            If a time is not in [0, 1], or there are not as many axes as times, or the points or
+            pictures do not have what is drawn of them.
         """
         times = self._panel_times()
+        self._check(n_images)
         if axes is None:
             axes = self._new_panels(len(times), n_images)
         axes = np.ravel(axes)
@@ -327,7 +342,7 @@ class InterpolationDisplay:
         n_frames: int = 40,
         interval: int = 50,
         there_and_back: bool = True,
-        n_images: int = 16,
+        n_images: int = _ANIMATED_IMAGES,
         ax: Any = None,
     ) -> Any:
         """Animate the points, or the pictures, from the first time to the last.
@@ -357,6 +372,8 @@ class InterpolationDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If the points or pictures do not have what is drawn of them.
 
         Examples
         --------
@@ -366,6 +383,8 @@ class InterpolationDisplay:
         >>> display = InterpolationDisplay(paths=np.stack([X, X + 5.0], axis=1))
         >>> display.animate().save("moved.gif", writer="pillow")  # doctest: +SKIP
         """
+        self._check(n_images)
+        check_scalar(n_frames, "n_frames", Integral, min_val=1)
         ax = new_axes(f"{type(self).__name__}.animate", ax)
         from matplotlib.animation import FuncAnimation
 
@@ -389,10 +408,21 @@ class InterpolationDisplay:
                 image.set_data(self._pictures(rows, time, n_columns))
                 return
             points.set_offsets(self._at(time)[:, list(self.features)])
-            points.set_facecolor(self._point_colors(time))
+            points.set_facecolor(point_colors(self.colors, time))
 
         self.animation_ = FuncAnimation(ax.figure, show, frames=times, interval=interval)
         return self.animation_
+
+    def _check(self, n_images: int) -> None:
+        n_columns = self.paths.shape[2]
+        if self.image_shape is None:
+            check_columns({"a path": self.paths, "Y": self.Y}, self.features)
+            return
+        if len(self.image_shape) not in (2, 3) or np.prod(self.image_shape) != n_columns:
+            raise ValueError(
+                f"Rows of {n_columns} features are no pictures of shape {self.image_shape}."
+            )
+        check_scalar(n_images, "n_images", Integral, min_val=1)
 
     def _panel_times(self) -> np.ndarray:
         if self.times is None:
@@ -424,7 +454,7 @@ class InterpolationDisplay:
         part = place - before
         return (1.0 - part) * self.paths[:, before] + part * self.paths[:, after]
 
-    def _limits(self) -> np.ndarray:
+    def _limits(self, *, upside_down: bool = False) -> np.ndarray:
         """Least and largest value of the two columns at any time, with a margin."""
         pair = list(self.features)
         points = self.paths[:, :, pair].reshape(-1, 2)
@@ -433,37 +463,27 @@ class InterpolationDisplay:
         limits = np.stack([points.min(axis=0), points.max(axis=0)], axis=1).astype(np.float64)
         margin = 0.05 * np.ptp(limits, axis=1).max() or 1.0
         limits += [-margin, margin]
-        if self.Y is not None:
-            limits[1, 1] += margin  # for the legend
+        if self.Y is not None:  # there is a legend, above the points
+            limits[1] += [-margin, 0.0] if upside_down else [0.0, margin]
         return limits
 
     def _draw_points(self, ax: Any, time: float) -> Any:
         points = self._at(time)[:, list(self.features)]
         drawn = ax.scatter(
             *points.T,
-            s=float(np.clip(8000.0 / len(points), 4.0, 20.0)),
-            color=self._point_colors(time),
+            s=float(np.clip(_SIZE / len(points), *_SIZES)),
+            color=point_colors(self.colors, time),
             alpha=0.8,
             linewidths=0,
             zorder=2,
         )
-        xlim, ylim = self._limits()
-        ax.set(xlim=xlim, ylim=ylim)
+        set_limits(ax, *self._limits(upside_down=ax.yaxis_inverted()))
         ax.set_aspect("equal", adjustable="box")
         return drawn
 
     def _draw_target(self, ax: Any) -> Any:
         points = np.asarray(self.Y)[:, list(self.features)]
-        return ax.scatter(
-            *points.T,
-            s=float(np.clip(8000.0 / len(points), 4.0, 20.0)),
-            color=COLORS["target"],
-            marker="s",
-            alpha=0.3,
-            linewidths=0,
-            label="target",
-            zorder=1,
-        )
+        return draw_cloud(ax, points, "target", zorder=1, alpha=0.3, size=_SIZE, sizes=_SIZES)
 
     def _name_axes(self, axes: Any) -> None:
         if self.feature_names is None:
@@ -473,24 +493,8 @@ class InterpolationDisplay:
         for ax in axes:
             ax.set_xlabel(names[self.features[0]])
 
-    def _point_colors(self, time: float) -> Any:
-        from matplotlib import colormaps
-        from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
-
-        if self.colors is None:
-            ends = [COLORS["source"], COLORS["transported"]]
-            return LinearSegmentedColormap.from_list("time", ends)([float(time)])
-        if self.colors.dtype.kind == "f":
-            values = self.colors - self.colors.min()
-            return colormaps[_VALUE_COLORS](values / (values.max() or 1.0))
-        labels, codes = np.unique(self.colors, return_inverse=True)
-        if len(labels) <= len(_LABEL_COLORS):
-            return to_rgba_array(_LABEL_COLORS)[codes]
-        return colormaps[_VALUE_COLORS](codes / (len(labels) - 1))
-
     def _image_rows(self, n_images: int) -> np.ndarray:
-        n_rows = len(self.paths)
-        return np.linspace(0, n_rows - 1, min(n_images, n_rows)).round().astype(int)
+        return spread_rows(len(self.paths), n_images)
 
     def _draw_images(self, ax: Any, rows: np.ndarray, time: float, n_columns: int) -> Any:
         paths = self.paths[rows]
@@ -503,33 +507,5 @@ class InterpolationDisplay:
         )
 
     def _pictures(self, rows: np.ndarray, time: float, n_columns: int) -> np.ndarray:
-        """Put the pictures of rows into one, line by line."""
-        height, width, *channels = np.asarray(self.image_shape)
-        gap = 1 + height // 16
-        pictures = self._at(time)[rows].reshape(len(rows), height, width, *channels)
-        n_lines = -(-len(rows) // n_columns)
-        # What is not a number is not drawn, and white among colours.
-        blank = 1.0 if channels else np.nan
-        cells = np.full((n_lines * n_columns, height + gap, width + gap, *channels), blank)
-        cells[: len(rows), :height, :width] = pictures.clip(0.0, 1.0) if channels else pictures
-        cells = cells.reshape(n_lines, n_columns, *cells.shape[1:]).swapaxes(1, 2)
-        mosaic = cells.reshape(n_lines * (height + gap), n_columns * (width + gap), *channels)
-        return mosaic[:-gap, :-gap]
-
-
-def _paths_of(estimator: Any, X: Any) -> np.ndarray:
-    for name in ("transport_paths", "predict_trajectories"):
-        if hasattr(estimator, name):
-            return getattr(estimator, name)(X, _PATH_TIMES)
-    if not hasattr(estimator, "transform"):
-        raise TypeError(
-            "estimator must have transport_paths, predict_trajectories or transform; "
-            f"{type(estimator).__name__} has none of them."
-        )
-    before, after = as_points(X), as_points(estimator.transform(X))
-    if before.shape != after.shape:
-        raise ValueError(
-            f"transform takes points of shape {before.shape} to {after.shape}: there is no way "
-            "between them."
-        )
-    return np.stack([before, after], axis=1)
+        pictures = self._at(time)[rows].reshape(len(rows), *np.asarray(self.image_shape))
+        return mosaic(pictures, n_columns)

@@ -1,13 +1,24 @@
 """On which paths a transport moves a cloud of points."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.utils import check_scalar
 
-from skot.plots._style import COLORS, as_points, legend_above, new_axes
+from skot.plots._style import (
+    COLORS,
+    as_points,
+    check_columns,
+    draw_cloud,
+    legend_above,
+    name_axes,
+    new_axes,
+    spread_rows,
+)
 from skot.utils._sklearn import feature_names
 from skot.utils.tensors import to_numpy
 
@@ -238,21 +249,23 @@ class PathDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If points do not have the columns that are drawn.
         """
+        check_columns({"a path": self.paths, "Y": self.Y}, self.features)
+        check_scalar(n_lines, "n_lines", Integral, min_val=0)
         ax = new_axes(f"{type(self).__name__}.plot", ax)
         pair = list(self.features)
         paths = self.paths[:, :, pair]
-        rows = np.linspace(0, len(paths) - 1, min(n_lines, len(paths))).round().astype(int)
+        rows = spread_rows(len(paths), n_lines)
         self.lines_ = ax.add_collection(_time_colored(paths[rows]))
         self.target_ = None
         if self.Y is not None:
-            self.target_ = _scatter(ax, self.Y[:, pair], "target", "s", 3)
-        self.source_ = _scatter(ax, paths[:, 0], "source", "o", 4)
-        self.transported_ = _scatter(ax, paths[:, -1], "transported", "^", 5)
+            self.target_ = _draw(ax, self.Y[:, pair], "target", 3)
+        self.source_ = _draw(ax, paths[:, 0], "source", 4)
+        self.transported_ = _draw(ax, paths[:, -1], "transported", 5)
         ax.set_aspect("equal", adjustable="box")
-        if self.feature_names is not None:
-            names = np.asarray(self.feature_names)
-            ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
+        name_axes(ax, self.feature_names, pair)
         legend_above(ax, [self.source_, self.target_, self.transported_])
         self.background_ = self._shade(ax)
         self.ax_ = ax
@@ -328,17 +341,6 @@ def _time_colored(paths: np.ndarray) -> Any:
     return lines
 
 
-def _scatter(ax: Any, points: np.ndarray, role: str, marker: str, zorder: int) -> Any:
+def _draw(ax: Any, points: np.ndarray, role: str, zorder: int) -> Any:
     # Smaller than in other displays: the paths are what is shown.
-    size = float(np.clip(2000.0 / len(points), 3.0, 16.0))
-    return ax.scatter(
-        points[:, 0],
-        points[:, 1],
-        s=size,
-        color=COLORS[role],
-        marker=marker,
-        alpha=0.8,
-        linewidths=0,
-        label=role,
-        zorder=zorder,
-    )
+    return draw_cloud(ax, points, role, zorder=zorder, alpha=0.8, size=2000.0, sizes=(3.0, 16.0))

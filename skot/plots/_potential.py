@@ -6,21 +6,26 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.spatial import KDTree
 from sklearn.utils.validation import check_is_fitted
 
-from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
-from skot.plots._style import COLORS, as_points, legend_above, new_axes
-from skot.potentials import BrenierPotential
+from skot.plots._potential_plane import draw_arrows, draw_levels, mesh, places_near
+from skot.plots._potential_values import evaluate, potentials_of
+from skot.plots._style import (
+    COLORS,
+    as_points,
+    check_columns,
+    colorbar_beside,
+    draw_cloud,
+    draw_ticks,
+    legend_above,
+    like_points,
+    name_axes,
+    new_axes,
+)
 from skot.utils._sklearn import feature_names
-from skot.utils.tensors import to_numpy
 
 #: Points along an axis at which the potential is evaluated; of data with one feature.
 _RESOLUTION, _CURVE_RESOLUTION = 120, 400
-#: Most levels, and their colours: equal steps in CIELAB, light enough for points to be seen.
-_N_LEVELS, _SHADES = 12, ("#FBFBFD", "#E4E1F0", "#CEC8E3", "#B7AFD6", "#A197C9", "#8A80BC")
-#: Arrows start within this distance of points, in units of that between arrows.
-_NEAR = 0.75
 
 
 class PotentialDisplay:
@@ -61,7 +66,8 @@ class PotentialDisplay:
     figure_ : matplotlib Figure
         The figure that holds the axes.
     grid_ : ndarray of shape (n_grid, n_features)
-        The points at which the potential was evaluated, row by row from the lower left corner.
+        The points at which the potential was evaluated, row by row from the least values of both
+        columns.
     values_ : ndarray of shape (n_grid,)
         Its values there, less the least of those at the points.
     levels_ : matplotlib ContourSet or Line2D or None
@@ -134,15 +140,16 @@ class PotentialDisplay:
 
         What is drawn depends on the estimator:
 
-        ================================  ================================  ======================
-        estimator                         source                            target
-        ================================  ================================  ======================
-        :class:`~skot.SinkhornTransport`  f of the entropic problem         g of the same problem
-        :class:`~skot.W2GNTransport`      Brenier's potential less          none
+        ================================  ==================================  ====================
+        estimator                         source                              target
+        ================================  ==================================  ====================
+        :class:`~skot.SinkhornTransport`  f of the entropic problem           g of the same
+        :class:`~skot.W2GNTransport`      Brenier's potential less            none
                                           :math:`|x|^2 / 2`
-        :class:`~skot.NeuralOT`           none                              g
-        :class:`~skot.LagrangianOT`       f, the c-transform of g           g
-        ================================  ================================  ======================
+        :class:`~skot.NeuralOT`           none                                g
+        :class:`~skot.LagrangianOT`       f, learned from slopes of the       g
+                                          c-transform of g
+        ================================  ==================================  ====================
 
         f and g are Kantorovich potentials in the units of the cost, prices at which mass is taken
         up and put down: a Sinkhorn map for the squared cost leads down f, by
@@ -195,7 +202,7 @@ class PotentialDisplay:
         >>> PotentialDisplay.from_estimator(transport, X, Y)  # doctest: +SKIP
         """
         check_is_fitted(estimator)
-        potentials = _potentials_of(estimator)
+        potentials = potentials_of(estimator)
         if side is None:
             side = next(iter(potentials))
         _check_side(side)
@@ -210,7 +217,7 @@ class PotentialDisplay:
         if hasattr(estimator, method):
 
             def transport(rows: np.ndarray) -> ArrayLike:
-                return getattr(estimator, method)(_like(rows, X))
+                return getattr(estimator, method)(like_points(rows, X))
 
         return cls._from(potential, X, Y, transport, side, name, features).plot(
             ax, n_arrows=n_arrows
@@ -293,7 +300,7 @@ class PotentialDisplay:
     ) -> Self:
         if side == "target" and Y is None:
             raise ValueError("A potential of the target is drawn around its points: pass Y.")
-        display = cls(
+        return cls(
             potential=potential,
             X=as_points(X, min_features=1),
             Y=None if Y is None else as_points(Y, min_features=1),
@@ -303,11 +310,6 @@ class PotentialDisplay:
             features=features,
             feature_names=feature_names(X),
         )
-        if display.Y is not None and display.Y.shape[1] != display.X.shape[1]:
-            raise ValueError(
-                f"Y has {display.Y.shape[1]} features, and X has {display.X.shape[1]}."
-            )
-        return display
 
     def plot(self, ax: Any = None, *, n_arrows: int = 12) -> Self:
         """Draw the potential, the arrows and the points.
@@ -329,14 +331,21 @@ class PotentialDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If the potential does not give one finite value for each row, or points do not have the
+            columns that are drawn.
         """
+        in_line = self.X.shape[1] == 1
+        check_columns({"X": self.X, "Y": self.Y}, None if in_line else self.features)
+        places = [points[:, self._columns] for points in (self.X, self.Y) if points is not None]
+        at_points = evaluate(self.potential, self._at(np.concatenate(places)))
         ax = new_axes(f"{type(self).__name__}.plot", ax)
         nothing: Any = None
         self.target_ = self.arrows_ = self.levels_ = self.colorbar_ = nothing
-        if self.X.shape[1] == 1:
-            self._plot_curve(ax)
+        if in_line:
+            self._plot_curve(ax, at_points)
         else:
-            self._plot_plane(ax, n_arrows)
+            self._plot_plane(ax, at_points, n_arrows)
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
@@ -348,95 +357,59 @@ class PotentialDisplay:
             return self.Y
         return self.X
 
-    def _plot_plane(self, ax: Any, n_arrows: int) -> None:
-        pair = list(self.features)
+    @property
+    def _columns(self) -> list[int]:
+        """The columns that are drawn."""
+        return [0] if self.X.shape[1] == 1 else list(self.features)
+
+    def _plot_plane(self, ax: Any, at_points: np.ndarray, n_arrows: int) -> None:
         if self.Y is not None:
-            self.target_ = _scatter(ax, self.Y[:, pair], "target", "s", 3)
-        self.source_ = _scatter(ax, self.X[:, pair], "source", "o", 4)
+            self.target_ = _draw(ax, self.Y[:, self._columns], "target", 3)
+        self.source_ = _draw(ax, self.X[:, self._columns], "source", 4)
         ax.set_aspect("equal", adjustable="box")
-        if self.feature_names is not None:
-            names = np.asarray(self.feature_names)
-            ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
+        name_axes(ax, self.feature_names, self._columns)
         legend_above(ax, [self.source_, self.target_])
         xlim, ylim = ax.get_xlim(), ax.get_ylim()
-        sides = [np.linspace(low, high, _RESOLUTION) for low, high in (xlim, ylim)]
-        self.grid_ = self._at(_mesh(*sides))
-        places = [points[:, pair] for points in (self.X, self.Y) if points is not None]
-        highest = self._set_values(self._at(np.concatenate(places)))
-        self._fill(ax, sides, highest)
-        self._push(ax, xlim, ylim, n_arrows)
+        # Axes may have a direction of their own, as those of images and maps do.
+        reach = [(min(ends), max(ends)) for ends in (xlim, ylim)]
+        sides = [np.linspace(low, high, _RESOLUTION) for low, high in reach]
+        self.grid_ = self._at(mesh(*sides))
+        self._fill(ax, sides, self._set_values(at_points))
+        self._push(ax, reach, n_arrows)
         ax.grid(False)
         ax.set(xlim=xlim, ylim=ylim)
 
     def _fill(self, ax: Any, sides: list[np.ndarray], highest: float) -> None:
-        if not highest > 0.0:
-            return
-        from matplotlib.colors import LinearSegmentedColormap
-        from matplotlib.ticker import MaxNLocator
+        if highest > 0.0:
+            height = self.values_.reshape(_RESOLUTION, _RESOLUTION)
+            self.levels_ = draw_levels(ax, sides, height, highest)
+            self.colorbar_ = colorbar_beside(ax, self.levels_, self.name)
 
-        height = self.values_.reshape(_RESOLUTION, _RESOLUTION)
-        # Far from all points potentials may be steep, and would leave no level for the others.
-        levels = MaxNLocator(_N_LEVELS).tick_values(0.0, highest)
-        below, above = height.min() < levels[0], height.max() > levels[-1]
-        self.levels_ = ax.contourf(
-            *sides,
-            height,
-            levels=levels,
-            cmap=LinearSegmentedColormap.from_list("potential", _SHADES),
-            extend={(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[below, above],
-            zorder=-1,
-        )
-        ax.contour(*sides, height, levels=levels, colors="white", linewidths=0.6, zorder=0)
-        # In an axes of its own that is as high as the first, whatever the aspect of that.
-        beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
-        self.colorbar_ = ax.figure.colorbar(self.levels_, cax=beside, label=self.name)
-        self.colorbar_.outline.set_visible(False)
-
-    def _push(self, ax: Any, xlim: Any, ylim: Any, n_arrows: int) -> None:
+    def _push(self, ax: Any, reach: list[tuple[float, float]], n_arrows: int) -> None:
         """Draw where points of the plane go, as far as there are data."""
         if self.transport is None or n_arrows < 1:
             return
-        pair = list(self.features)
-        spacing = max(xlim[1] - xlim[0], ylim[1] - ylim[0]) / n_arrows
-        starts = _mesh(
-            *(
-                np.arange(low + 0.5 * spacing, high, spacing) + 0.5 * ((high - low) % spacing)
-                for low, high in (xlim, ylim)
-            )
-        )
-        distances, _ = KDTree(self._points[:, pair]).query(starts)
-        rows = self._at(starts[distances < _NEAR * spacing])
+        spacing = max(high - low for low, high in reach) / n_arrows
+        rows = self._at(places_near(self._points[:, self._columns], reach, spacing))
         if not len(rows):
             return
         try:
             moved = as_points(self.transport(rows))
         except NotImplementedError:  # a cost without a twist has potentials, and no map
             return
-        steps = (moved - rows)[:, pair]
-        longest = np.linalg.norm(steps, axis=1).max()
-        self.arrows_ = ax.quiver(
-            *rows[:, pair].T,
-            *steps.T,
-            angles="xy",
-            scale_units="xy",
-            scale=longest / (0.9 * spacing) or 1.0,
-            color="#222222",
-            width=0.004,
-            zorder=5,
-        )
+        steps = (moved - rows)[:, self._columns]
+        self.arrows_ = draw_arrows(ax, rows[:, self._columns], steps, 0.9 * spacing)
 
-    def _plot_curve(self, ax: Any) -> None:
+    def _plot_curve(self, ax: Any, at_points: np.ndarray) -> None:
         clouds = {"target": self.Y, "source": self.X}
         drawn = {role: points for role, points in clouds.items() if points is not None}
         # Ticks along the axis show how the points are spread.
         for (role, points), place in zip(drawn.items(), (0.09, 0.03)[-len(drawn) :], strict=True):
-            ticks = _ticks(ax, points[:, 0], place, role)
+            ticks = draw_ticks(ax, points[:, 0], role, axis="x", place=place)
             setattr(self, f"{role}_", ticks)
-        points = np.concatenate(list(drawn.values())).astype(np.float64)
-        low, high = points.min(), points.max()
-        margin = 0.05 * (high - low) or 1.0
-        self.grid_ = np.linspace(low - margin, high + margin, _CURVE_RESOLUTION)[:, None]
-        self._set_values(points)
+        low, high = self._reach_of_curve(ax, np.concatenate(list(drawn.values())))
+        self.grid_ = np.linspace(low, high, _CURVE_RESOLUTION)[:, None]
+        self._set_values(at_points)
         (self.levels_,) = ax.plot(
             self.grid_[:, 0], self.values_, color=COLORS["reference"], linewidth=2, label=self.name
         )
@@ -445,56 +418,27 @@ class PotentialDisplay:
         name = None if self.feature_names is None else np.asarray(self.feature_names)[0]
         ax.set(xlabel=name or "x", ylabel=self.name)
 
+    def _reach_of_curve(self, ax: Any, points: np.ndarray) -> tuple[float, float]:
+        if not ax.get_autoscalex_on():
+            low, high = sorted(ax.get_xlim())
+            return low, high
+        low, high = float(points.min()), float(points.max())
+        margin = 0.05 * (high - low) or 1.0
+        return low - margin, high + margin
+
     def _at(self, places: np.ndarray) -> np.ndarray:
         """Rows at places of the plane, with the mean of the points in the other columns."""
         rows = np.tile(self._points.mean(axis=0, dtype=np.float64), (len(places), 1))
-        rows[:, list(self.features)] = places
+        rows[:, self._columns] = places
         return rows
 
-    def _set_values(self, points: np.ndarray) -> float:
+    def _set_values(self, at_points: np.ndarray) -> float:
         """Evaluate the potential on the grid, from its least value at the points; the highest."""
-        values, at_points = self._evaluate(self.grid_), self._evaluate(points)
+        values = evaluate(self.potential, self.grid_)
         if not np.ptp(at_points) > 0.0:
             at_points = values
         self.values_ = values - at_points.min()
         return float(np.ptp(at_points))
-
-    def _evaluate(self, rows: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(rows)
-        with torch.no_grad():
-            tiles = [to_numpy(self.potential(x[tile])) for tile in row_tiles(len(x), NETWORK_WIDTH)]
-        values = np.concatenate([tile.astype(np.float64) for tile in tiles])
-        if values.shape != (len(rows),) or not np.isfinite(values).all():
-            raise ValueError("potential must give one finite value for each row of a tensor.")
-        return values
-
-
-def _potentials_of(estimator: Any) -> dict[str, tuple[Callable[..., torch.Tensor], str]]:
-    """Potentials by the side that they live on, and what they are."""
-    if hasattr(estimator, "potentials_"):
-        potentials = estimator.potentials_
-        return {
-            "source": (potentials.source_potential, "potential f"),
-            "target": (potentials.target_potential, "potential g"),
-        }
-    potential = getattr(estimator, "potential_", None)
-    if potential is None:
-        raise TypeError(
-            "estimator must have potentials: potentials_ as SinkhornTransport has, or potential_ "
-            f"as W2GNTransport, NeuralOT and LagrangianOT have. {type(estimator).__name__} has "
-            "neither; PotentialDisplay.from_potential draws any function."
-        )
-    if isinstance(potential, BrenierPotential):
-
-        def without_parabola(x: torch.Tensor) -> torch.Tensor:
-            values = potential(x)
-            return values - 0.5 * x.to(values).square().sum(dim=1)
-
-        return {"source": (without_parabola, "potential less the parabola")}
-    found = {"target": (potential, "potential g")}
-    if hasattr(estimator, "source_potential_"):
-        found = {"source": (estimator.source_potential_, "potential f"), **found}
-    return found
 
 
 def _check_side(side: str) -> None:
@@ -502,45 +446,6 @@ def _check_side(side: str) -> None:
         raise ValueError(f"side must be 'source' or 'target'. Got {side!r}.")
 
 
-def _like(rows: np.ndarray, X: Any) -> Any:
-    """Rows as the estimator saw them: in a data frame, if the points came in one."""
-    names = feature_names(X)
-    if names is None:
-        return rows
-    return type(X)(rows, **{"columns" if hasattr(X, "iloc") else "schema": list(names)})
-
-
-def _mesh(columns: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    return np.stack(np.meshgrid(columns, lines), axis=-1).reshape(-1, 2)
-
-
-def _scatter(ax: Any, points: np.ndarray, role: str, marker: str, zorder: int) -> Any:
+def _draw(ax: Any, points: np.ndarray, role: str, zorder: int) -> Any:
     # Smaller than in other displays: the potential is what is shown.
-    size = float(np.clip(4000.0 / len(points), 7.0, 26.0))
-    return ax.scatter(
-        points[:, 0],
-        points[:, 1],
-        s=size,
-        color=COLORS[role],
-        marker=marker,
-        edgecolors="white",
-        linewidths=0.3,
-        label=role,
-        zorder=zorder,
-    )
-
-
-def _ticks(ax: Any, x: np.ndarray, place: float, role: str) -> Any:
-    """Draw short lines along the axis of x."""
-    return ax.scatter(
-        x,
-        np.full_like(x, place),
-        s=120,
-        color=COLORS[role],
-        marker="|",
-        alpha=float(np.clip(100.0 / len(x), 0.08, 0.8)),
-        linewidths=1.0,
-        label=role,
-        transform=ax.get_xaxis_transform(),
-        zorder=4,
-    )
+    return draw_cloud(ax, points, role, zorder=zorder, sizes=(7.0, 26.0), edge=0.3)

@@ -1,10 +1,13 @@
 """What the figures share: colours that mean the same everywhere, plain axes, points, legends."""
 
+from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
 
+from skot.utils._sklearn import feature_names
 from skot.utils.tensors import to_numpy
 
 # From the palette of Okabe and Ito, which stays distinct under colour blindness.
@@ -15,6 +18,9 @@ COLORS = {
     "displacement": "#9A9A9A",
     "reference": "#555555",
 }
+
+# The shapes of points, for those who see no colours.
+MARKERS = {"source": "o", "target": "s", "transported": "^"}
 
 # The order in which several curves of one figure take their colours.
 CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -55,6 +61,26 @@ def new_axes(caller: str, ax: Any = None) -> Any:
     return ax
 
 
+def as_array(values: Any) -> Any:
+    """Take tensors to arrays, and what is no tensor to itself.
+
+    Parameters
+    ----------
+    values : array-like or torch.Tensor
+        Anything.
+
+    Returns
+    -------
+    values : array-like
+        Of a tensor in half precision, of which NumPy does not have all kinds, in single precision.
+    """
+    if not hasattr(values, "detach"):
+        return values
+    if values.is_floating_point() and values.element_size() < 4:
+        values = values.float()
+    return to_numpy(values)
+
+
 def as_points(values: Any, *, min_features: int = 2, allow_nd: bool = False) -> np.ndarray:
     """Take arrays, data frames and tensors to arrays of enough columns.
 
@@ -77,9 +103,220 @@ def as_points(values: Any, *, min_features: int = 2, allow_nd: bool = False) -> 
     ValueError
         If there are too few columns, or values that are not finite.
     """
-    if hasattr(values, "detach"):
-        values = to_numpy(values)
-    return check_array(values, ensure_min_features=min_features, allow_nd=allow_nd)
+    return check_array(as_array(values), ensure_min_features=min_features, allow_nd=allow_nd)
+
+
+def like_points(rows: np.ndarray, given: Any) -> Any:
+    """Put rows into a data frame, if points came in one: an estimator knows them by their names.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+        The rows.
+    given : array-like of shape (n_points, n_features)
+        The points as they came.
+
+    Returns
+    -------
+    rows : ndarray or data frame
+        The same rows.
+    """
+    names = feature_names(given)
+    if names is None:
+        return rows
+    return type(given)(rows, **{"columns" if hasattr(given, "iloc") else "schema": list(names)})
+
+
+def check_columns(clouds: Mapping[str, np.ndarray | None], features: Any = None) -> None:
+    """Find out, before there is a figure, whether points have the columns that are drawn.
+
+    Parameters
+    ----------
+    clouds : mapping of str to ndarray or None
+        Points by the name for the message, with the columns on the last axis. The first has as
+        many columns as the others should; None is left out.
+    features : tuple of two int, default=None
+        The columns that are drawn. None does not check them.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of columns differ, or `features` are not two of them.
+    """
+    widths = {name: points.shape[-1] for name, points in clouds.items() if points is not None}
+    first, n_columns = next(iter(widths.items()))
+    for name, width in widths.items():
+        if width != n_columns:
+            raise ValueError(f"{name} has {width} features, and {first} has {n_columns}.")
+    if features is None:
+        return
+    if np.shape(features) != (2,) or not all(
+        isinstance(one, Integral) and -n_columns <= one < n_columns for one in features
+    ):
+        raise ValueError(
+            f"features must be two columns, and {first} has {n_columns}. Got {features!r}."
+        )
+
+
+def spread_rows(n_rows: int, n_chosen: int) -> np.ndarray:
+    """Choose rows that are spread evenly.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows to choose from.
+    n_chosen : int
+        How many, if there are as many.
+
+    Returns
+    -------
+    rows : ndarray of shape (min(n_rows, n_chosen),)
+        Their indices, in ascending order.
+    """
+    return np.linspace(0, n_rows - 1, min(n_rows, n_chosen)).round().astype(int)
+
+
+def draw_cloud(
+    ax: Any,
+    points: np.ndarray,
+    role: str,
+    *,
+    zorder: int,
+    alpha: float | None = None,
+    size: float = 4000.0,
+    sizes: tuple[float, float] = (4.0, 26.0),
+    edge: float = 0.0,
+) -> Any:
+    """Draw points, with smaller markers for larger clouds, so that their shape stays visible.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes to draw on.
+    points : ndarray of shape (n_rows, 2)
+        The points.
+    role : {"source", "target", "transported"}
+        What they are: their colour, marker and name.
+    zorder : int
+        What is drawn over what.
+    alpha : float, default=None
+        Opacity.
+    size : float, default=4000.0
+        The area of all markers together, in points squared.
+    sizes : tuple of two float, default=(4.0, 26.0)
+        The least and the largest area of a marker.
+    edge : float, default=0.0
+        Width of a white line around a marker.
+
+    Returns
+    -------
+    cloud : matplotlib PathCollection
+        What was drawn.
+    """
+    return ax.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=float(np.clip(size / len(points), *sizes)),
+        color=COLORS[role],
+        marker=MARKERS[role],
+        alpha=alpha,
+        edgecolors="white" if edge else None,
+        linewidths=edge,
+        label=role,
+        zorder=zorder,
+    )
+
+
+def draw_ticks(ax: Any, values: np.ndarray, role: str, *, axis: str, place: float = 0.0) -> Any:
+    """Draw short lines along an axis, which show how values are spread.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes to draw on.
+    values : ndarray of shape (n_rows,)
+        Places along the axis.
+    role : {"source", "target"}
+        What they are: their colour and name.
+    axis : {"x", "y"}
+        The axis that they are along.
+    place : float, default=0.0
+        Where they are across it, from 0 to 1.
+
+    Returns
+    -------
+    ticks : matplotlib PathCollection
+        What was drawn.
+    """
+    across = np.full(len(values), place)
+    along_x = axis == "x"
+    return ax.scatter(
+        *((values, across) if along_x else (across, values)),
+        s=120,
+        color=COLORS[role],
+        marker="|" if along_x else "_",
+        alpha=float(np.clip(100.0 / len(values), 0.08, 0.8)),
+        linewidths=1.0,
+        label=role,
+        transform=ax.get_xaxis_transform() if along_x else ax.get_yaxis_transform(),
+        zorder=4,
+    )
+
+
+def name_axes(ax: Any, names: Any, features: Any) -> None:
+    """Write the names of two columns along the axes.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes.
+    names : sequence of str or None
+        Names of all columns. None writes nothing.
+    features : tuple of two int
+        The two that are drawn.
+    """
+    if names is not None:
+        names = np.asarray(names)
+        ax.set(xlabel=names[features[0]], ylabel=names[features[1]])
+
+
+def set_limits(ax: Any, xlim: Any, ylim: Any) -> None:
+    """Set how far axes reach, and leave them their direction.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes.
+    xlim, ylim : tuple of two float
+        The least and the largest value.
+    """
+    ax.set_xlim(xlim[::-1] if ax.xaxis_inverted() else xlim)
+    ax.set_ylim(ylim[::-1] if ax.yaxis_inverted() else ylim)
+
+
+def colorbar_beside(ax: Any, drawn: Any, label: str, ticks: Any = None) -> Any:
+    """Draw a scale of colours to the right of axes.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes.
+    drawn : matplotlib ScalarMappable
+        What has the colours.
+    label : str
+        What they stand for.
+    ticks : matplotlib Locator, default=None
+        Where there are numbers. None leaves that to matplotlib.
+
+    Returns
+    -------
+    colorbar : matplotlib Colorbar
+        In axes of its own that are as high as the first, whatever the shape of those.
+    """
+    beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
+    colorbar = ax.figure.colorbar(drawn, cax=beside, label=label, ticks=ticks)
+    colorbar.outline.set_visible(False)
+    return colorbar
 
 
 def legend_above(ax: Any, handles: list[Any]) -> None:

@@ -1,12 +1,22 @@
 """What a map does to a cloud of points."""
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, check_scalar
 
-from skot.plots._style import COLORS, as_points, legend_above, new_axes
+from skot.plots._style import (
+    COLORS,
+    as_points,
+    check_columns,
+    draw_cloud,
+    legend_above,
+    name_axes,
+    new_axes,
+    spread_rows,
+)
 from skot.utils._sklearn import feature_names
 
 
@@ -196,14 +206,18 @@ class TransportMapDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If points do not have the columns that are drawn.
         """
+        clouds = {"X": self.X, "X_transported": self.X_transported, "Y": self.Y}
+        check_columns(clouds, self.features)
+        check_scalar(n_lines, "n_lines", Integral, min_val=0)
         ax = new_axes(f"{type(self).__name__}.plot", ax)
         from matplotlib.collections import LineCollection
 
         pair = list(self.features)
         before, after = self.X[:, pair], self.X_transported[:, pair]
-        n_lines = min(n_lines, len(before))
-        rows = np.linspace(0, len(before) - 1, n_lines).round().astype(int)
+        rows = spread_rows(len(before), n_lines)
         self.lines_ = ax.add_collection(
             LineCollection(
                 list(np.stack([before[rows], after[rows]], axis=1)),
@@ -215,30 +229,12 @@ class TransportMapDisplay:
         )
         self.target_ = None
         if self.Y is not None:
-            self.target_ = _scatter(ax, self.Y[:, pair], "target", "s", 2)
-        self.source_ = _scatter(ax, before, "source", "o", 3)
-        self.transported_ = _scatter(ax, after, "transported", "^", 4)
+            self.target_ = draw_cloud(ax, self.Y[:, pair], "target", zorder=2, alpha=0.85)
+        self.source_ = draw_cloud(ax, before, "source", zorder=3, alpha=0.85)
+        self.transported_ = draw_cloud(ax, after, "transported", zorder=4, alpha=0.85)
         ax.set_aspect("equal", adjustable="box")
-        if self.feature_names is not None:
-            names = np.asarray(self.feature_names)
-            ax.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
+        name_axes(ax, self.feature_names, pair)
         legend_above(ax, [self.source_, self.target_, self.transported_])
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
-
-
-def _scatter(ax: Any, points: np.ndarray, role: str, marker: str, zorder: int) -> Any:
-    # Smaller markers for larger clouds, so that their shape stays visible.
-    size = float(np.clip(4000.0 / len(points), 4.0, 26.0))
-    return ax.scatter(
-        points[:, 0],
-        points[:, 1],
-        s=size,
-        color=COLORS[role],
-        marker=marker,
-        alpha=0.85,
-        linewidths=0,
-        label=role,
-        zorder=zorder,
-    )

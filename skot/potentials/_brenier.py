@@ -156,6 +156,30 @@ class BrenierPotential:
         x = x.to(frame.source_mean)
         return frame.scale * self.module(frame.source_rows(x)) + x @ frame.target_mean
 
+    def displacement_potential(self, x: Tensor) -> Tensor:
+        r"""Evaluate :math:`f(x) - |x|^2 / 2`, whose gradient is the displacement.
+
+        Far from the origin f and the parabola are large, and nearly the same. This subtracts what
+        is left of both about the mean of the source, in double precision, so that no digits are
+        lost but those of the learned potential.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            Points of the source.
+
+        Returns
+        -------
+        values : Tensor of shape (n_rows,)
+            In float64, defined up to a constant.
+        """
+        frame = self.frame.to(torch.float64)
+        centred = x.to(frame.source_mean) - frame.source_mean
+        rows = (centred @ frame.source_matrix).to(self.frame.source_mean)
+        learned = frame.scale * self.module(rows).double()
+        shift = frame.target_mean - frame.source_mean
+        return learned - 0.5 * centred.square().sum(dim=1) + centred @ shift
+
     def gradient(self, x: Tensor) -> Tensor:
         """Evaluate the map.
 

@@ -152,6 +152,59 @@ def test_mass_within_classes(pair, coupling):
         assert display.mass_within_classes_ == pytest.approx(coupling[same].sum())
 
 
+#: A class of the source, a class of the target only, and an unknown one, in their kinds.
+UNKNOWN = [
+    (np.array([0, 1]), np.array([1, 2, -1])),
+    (np.array([0.0, 1.0]), np.array([1.0, 2.0, np.nan])),
+    (np.array([0, 1]), np.array([1.0, 2.0, np.nan])),
+    (["cat", "dog"], ["dog", "eel", None]),
+    (["cat", "dog"], ["dog", "eel", -1]),
+]
+
+
+@pytest.mark.parametrize("source, target", UNKNOWN)
+def test_unknown_classes(pair, coupling, source, target):
+    y_source = [source[k % 2] for k in range(12)]
+    y_target = [target[k % 3] for k in range(9)]
+    options = {"y_source": y_source, "y_target": y_target}
+    same = (np.arange(12) % 2 == 1)[:, None] & (np.arange(9) % 3 == 0)
+    known = np.arange(9) % 3 < 2
+    share = pytest.approx(coupling[same].sum() / coupling[:, known].sum())
+
+    lines = CouplingDisplay.from_predictions(coupling, *pair, **options)
+    assert lines.mass_within_classes_ == share
+    plain = CouplingDisplay.from_predictions(coupling, *pair).lines_.get_colors()
+    rows, columns = lines.pairs_.T
+    stand_out = (lines.lines_.get_colors() != plain).any(axis=1)
+    assert_array_equal(stand_out, known[columns] & ~same[rows, columns])
+
+    matrix = CouplingDisplay.from_predictions(coupling, kind="matrix", **options)
+    assert matrix.mass_within_classes_ == share
+    assert_array_equal(matrix.order_[1], [0, 3, 6, 1, 4, 7, 2, 5, 8])
+    names = [text.get_text() for text in matrix.ax_.get_xticklabels()]
+    assert names == [str(target[0]), str(target[1]), "unknown"]
+    assert len(matrix.separators_) == 1 + 2
+
+
+def test_a_class_of_the_source_may_be_minus_one(pair, coupling):
+    y_source, y_target = np.arange(12) % 2 * 2 - 1, np.arange(9) % 2 * 2 - 1
+    options = {"kind": "matrix", "y_source": y_source, "y_target": y_target}
+    display = CouplingDisplay.from_predictions(coupling, **options)
+    same = y_source[:, None] == y_target
+    assert display.mass_within_classes_ == pytest.approx(coupling[same].sum())
+    assert [text.get_text() for text in display.ax_.get_xticklabels()] == ["-1", "1"]
+
+
+def test_no_class_is_known(pair, coupling):
+    options = {"y_source": np.zeros(12, dtype=int), "y_target": np.full(9, -1)}
+    assert CouplingDisplay.from_predictions(coupling, *pair, **options).mass_within_classes_ is None
+    display = CouplingDisplay.from_predictions(coupling, kind="matrix", **options)
+    assert [text.get_text() for text in display.ax_.get_xticklabels()] == ["unknown"]
+    assert display.separators_ == []
+    with pytest.raises(ValueError, match="Every source row needs a known label"):
+        CouplingDisplay.from_predictions(coupling, kind="matrix", y_source=["a"] * 11 + [None])
+
+
 def test_lines_between_classes_stand_out(pair, coupling):
     y_source, y_target = np.arange(12) % 2, np.arange(9) % 2
     display = CouplingDisplay.from_predictions(
@@ -251,6 +304,32 @@ def test_tensors(pair, coupling):
     assert_array_equal(display.source_.get_offsets(), pair[0])
     assert_array_equal(display.coupling, coupling)
     assert_array_equal(display.y_source, np.arange(12) % 2)
+
+
+@pytest.mark.parametrize("kind", ["lines", "matrix"])
+def test_half_precision(pair, kind):
+    """Sums over half precision overflow, and bfloat16 is none of NumPy's types."""
+    import torch
+
+    plan = torch.full((12, 9), 4096.0)
+    halves = [plan.half(), plan.bfloat16(), plan.half().numpy()]
+    for half in halves:
+        display = CouplingDisplay.from_predictions(
+            half, *pair, kind=kind, y_source=np.zeros(12), y_target=np.zeros(9)
+        )
+        assert_array_equal(display.coupling, 4096.0)
+        assert display.mass_drawn_ == pytest.approx(1.0)
+        assert display.mass_within_classes_ == pytest.approx(1.0)
+
+
+def test_points_of_one_feature_have_a_matrix():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(20, 1)), rng.normal(size=(15, 1))
+    transport = SinkhornTransport(0.1).fit(X, Y)
+    display = CouplingDisplay.from_estimator(transport, X, Y, kind="matrix")
+    assert_array_equal(display.image_.get_array(), transport.coupling_)
+    with pytest.raises(ValueError, match="features must be two columns, and X has 1"):
+        CouplingDisplay.from_estimator(transport, X, Y)
 
 
 def test_bad_input(pair, coupling):

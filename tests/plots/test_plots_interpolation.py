@@ -132,6 +132,19 @@ def test_values_are_on_a_scale(pair):
     assert len(np.unique(same.points_[0].get_facecolors(), axis=0)) == 1
 
 
+@pytest.mark.parametrize("missing", [np.nan, np.inf, None])
+def test_no_colour_is_missing(pair, missing):
+    """One value that is none would leave all points without a colour."""
+    import matplotlib.pyplot as plt
+
+    X, _ = pair
+    colors = ["a"] * 39 + [None] if missing is None else np.append(X[1:, 0], missing)
+    words = {"nan": "NaN", "inf": "infinity", "None": "None"}[str(missing)]
+    with pytest.raises(ValueError, match=f"Input colors contains {words}"):
+        InterpolationDisplay.from_estimator(Double(), X, colors=colors)
+    assert plt.get_fignums() == []
+
+
 def test_times_of_paths():
     paths = np.random.default_rng(0).random((7, 4, 3))
     display = InterpolationDisplay.from_predictions(paths, features=(2, 0))
@@ -173,6 +186,69 @@ def test_images_in_colour():
     assert picture.shape == (5, 2, 3)
     assert_allclose(picture[:2], np.minimum(2.0 * rows[0].reshape(2, 2, 3), 1.0))
     assert_array_equal(picture[2], 1.0)
+
+
+class Counting(Double):
+    """A transport that counts what it moves."""
+
+    def transport_paths(self, X, n_times=50):
+        self.n_moved_ = len(X)
+        return np.asarray(X)[:, None] + np.linspace(0.0, 1.0, n_times)[:, None]
+
+
+@pytest.mark.parametrize("n_images, n_moved", [(6, 16), (20, 20), (200, 100)])
+@pytest.mark.parametrize("library", ["numpy", "torch", "pandas", "polars"])
+def test_only_pictures_that_are_drawn_are_moved(n_images, n_moved, library):
+    module = pytest.importorskip(library)
+    rows = np.repeat(np.arange(100.0)[:, None], 4, axis=1)
+    if library == "torch":
+        X = module.from_numpy(rows)
+    elif library == "numpy":
+        X = rows
+    else:
+        X = module.DataFrame({name: rows[:, k] for k, name in enumerate("abcd")})
+    transport = Counting()
+    display = InterpolationDisplay.from_estimator(
+        transport, X, colors=np.arange(100), image_shape=(2, 2), n_images=n_images, times=[0.0]
+    )
+    assert transport.n_moved_ == n_moved
+    first = np.ma.filled(display.images_[0].get_array(), np.nan)[::3, 0]
+    expected = np.linspace(0, 99, min(n_images, 100))
+    assert_allclose(first, expected, atol=0.5 if n_images > 16 else 1.0)
+    assert_array_equal(display.colors, display.paths[:, 0, 0])
+    assert len(np.unique(first)) == min(n_images, 100)
+    animation = display.animate(n_frames=2)
+    assert len(list(frames_of(animation))) == 2
+    assert animation._fig.axes[0].images[0].get_array().shape == (4 * 3 - 1, 4 * 3 - 1)
+    # Points are all drawn.
+    InterpolationDisplay.from_estimator(transport, X)
+    assert transport.n_moved_ == 100
+
+
+def test_given_axes_keep_their_direction(pair):
+    import matplotlib.pyplot as plt
+
+    X, Y = pair
+    straight = InterpolationDisplay.from_estimator(Double(), X, Y)
+    _, axes = plt.subplots(1, 5)
+    for ax in axes:
+        ax.invert_yaxis()
+    display = InterpolationDisplay.from_estimator(Double(), X, Y, axes=axes)
+    everything = np.concatenate([display.paths.reshape(-1, 2), Y])
+    for ax in axes:
+        assert ax.yaxis_inverted()
+        assert not ax.xaxis_inverted()
+        assert ax.get_xlim() == straight.axes_[0].get_xlim()
+        assert_allclose(np.diff(ax.get_ylim()), -np.diff(straight.axes_[0].get_ylim()))
+        bottom, top = ax.get_ylim()
+        assert top < everything[:, 1].min()
+        assert bottom > everything[:, 1].max()
+        # The legend is above the points.
+        assert everything[:, 1].min() - top > 1.5 * (bottom - everything[:, 1].max())
+    _, ax = plt.subplots()
+    ax.invert_xaxis()
+    assert len(list(frames_of(display.animate(n_frames=2, ax=ax)))) == 2
+    assert ax.xaxis_inverted()
 
 
 def test_given_axes(pair):
@@ -335,6 +411,8 @@ def test_bad_input(pair):
         InterpolationDisplay.from_predictions(paths, colors=np.zeros(3))
     with pytest.raises(ValueError, match=r"Rows of 2 features are no pictures of shape \(2, 2\)"):
         InterpolationDisplay.from_predictions(paths, image_shape=(2, 2))
+    with pytest.raises(ValueError, match=r"no pictures of shape \(2,\)"):
+        InterpolationDisplay.from_predictions(paths, image_shape=(2,))
     with pytest.raises(TypeError, match="BaseEstimator has none of them"):
         InterpolationDisplay.from_estimator(BaseEstimator(), X)
 

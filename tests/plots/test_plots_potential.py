@@ -181,6 +181,23 @@ def test_w2gn(neural_pair):
         PotentialDisplay.from_estimator(transport, X, Y, side="target")
 
 
+@pytest.mark.parametrize("offset", [100.0, 1000.0, 10000.0])
+def test_w2gn_in_single_precision_far_from_the_origin(offset):
+    """The same picture, up to the digits that are left of the data."""
+    clouds = make_moons_pair(200, random_state=0)
+    transport = W2GNTransport(ICNN((16, 16)), max_iter=30, random_state=0)
+    displays = []
+    for move in (0.0, offset):
+        X, Y = ((rows + move).astype(np.float32) for rows in clouds)
+        displays.append(PotentialDisplay.from_estimator(transport.fit(X, Y), X))
+    near, far = displays
+    digit = np.spacing(np.float32(offset))
+    assert_allclose(far.grid_ - offset, near.grid_, rtol=0, atol=2 * digit)
+    assert np.ptp(near.values_) > 4.0
+    assert_allclose(far.values_, near.values_, rtol=0, atol=1e-5 + 4 * digit)
+    assert_array_equal(far.levels_.levels, near.levels_.levels)
+
+
 @pytest.mark.parametrize("both_ways", [True, False])
 def test_neural_ot(neural_pair, both_ways):
     X, Y = neural_pair
@@ -266,6 +283,66 @@ def test_one_feature():
     alone = PotentialDisplay.from_estimator(SinkhornTransport().fit(X, Y), X)
     assert alone.target_ is None
     assert alone.levels_.get_xydata()[-1, 0] < Y.max()
+
+
+def test_ticks_of_integers_do_not_hide_each_other():
+    X, Y = np.arange(5)[:, None], np.arange(3, 9)[:, None]
+    display = PotentialDisplay.from_potential(half_square, X, Y)
+    heights = [
+        np.unique(np.asarray(ticks.get_offsets())[:, 1])
+        for ticks in (display.source_, display.target_)
+    ]
+    assert_allclose(heights, [[0.03], [0.09]])
+
+
+def reversed_axes(by_limits):
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
+    if by_limits:
+        ax.set(xlim=(3.0, -3.0), ylim=(2.0, -2.5))
+    else:
+        ax.invert_xaxis()
+        ax.invert_yaxis()
+    return ax
+
+
+@pytest.mark.parametrize("by_limits", [True, False])
+def test_reversed_axes(pair, by_limits):
+    """Axes of images and maps go down; what is drawn in them is the same."""
+    ax = reversed_axes(by_limits)
+    limits = {"xlim": (-3.0, 3.0), "ylim": (-2.5, 2.0)} if by_limits else {}
+    import matplotlib.pyplot as plt
+
+    _, straight = plt.subplots()
+    straight.set(**limits)
+    options = {"transport": lambda rows: 2.0 * rows}
+    display = PotentialDisplay.from_potential(half_square, *pair, **options, ax=ax)
+    expected = PotentialDisplay.from_potential(half_square, *pair, **options, ax=straight)
+    assert ax.xaxis_inverted()
+    assert ax.yaxis_inverted()
+    assert_allclose(ax.get_xlim(), straight.get_xlim()[::-1])
+    assert_allclose(ax.get_ylim(), straight.get_ylim()[::-1])
+    assert_allclose(display.grid_, expected.grid_)
+    assert_allclose(display.values_, expected.values_)
+    assert_allclose(starts_and_steps(display), starts_and_steps(expected))
+    assert len(starts_and_steps(display)[0]) > 10
+
+
+def test_curves_are_drawn_as_far_as_given_axes_reach():
+    import matplotlib.pyplot as plt
+
+    X = np.linspace(-1.0, 1.0, 20)[:, None]
+    _, ax = plt.subplots()
+    ax.set_xlim(-5.0, 7.0)
+    display = PotentialDisplay.from_potential(half_square, X, ax=ax)
+    assert_allclose(display.levels_.get_xydata()[[0, -1], 0], [-5.0, 7.0])
+    assert ax.get_xlim() == (-5.0, 7.0)
+    display = PotentialDisplay.from_potential(half_square, X, ax=reversed_axes(True))
+    assert_allclose(display.grid_[[0, -1], 0], [-3.0, 3.0])
+    assert display.ax_.get_xlim() == (3.0, -3.0)
+    display = PotentialDisplay.from_potential(half_square, X, ax=reversed_axes(False))
+    assert_allclose(display.ax_.get_xlim(), display.grid_[[-1, 0], 0])
 
 
 def test_colors_mean_the_same_everywhere(pair):
