@@ -203,11 +203,13 @@ assert not torch.cuda.is_initialized()
 
 
 def test_import_time():
-    """Skot adds at most 0.3 s to the import of torch and scikit-learn."""
+    """Skot adds at most 15 % to the import of torch and scikit-learn: 0.3 s where that takes 2 s.
+
+    A share, because the same import takes half as long again on a busy or throttled machine.
+    """
     code = (
-        "import time, torch, sklearn; start = time.process_time(); import skot;"
-        "print(time.process_time() - start)"
+        "import time; start = time.process_time(); import torch, sklearn;"
+        "middle = time.process_time(); import skot;"
+        "print((time.process_time() - middle) / (middle - start))"
     )
-    # Processor time: the wall clock also tells how many other tests run at the same time. A busy
-    # machine still adds to it, so the first run below the limit settles it.
-    assert any(float(run_python(code)) <= 0.3 for _ in range(5))
+    assert any(float(run_python(code)) <= 0.15 for _ in range(3))
