@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, check_scalar, column_or_1d
 
-from skot.plots._moved_points import as_colors, mosaic, paths_of, point_colors
+from skot.plots._moved_points import as_colors, mosaic, paths_of, point_colors, points_at
 from skot.plots._style import (
     as_points,
     check_columns,
     draw_cloud,
     legend_above,
     like_points,
+    name_axes,
     new_axes,
     set_limits,
     spread_rows,
@@ -331,7 +332,10 @@ class InterpolationDisplay:
             self.points_ = [
                 self._draw_points(ax, time) for ax, time in zip(axes, times, strict=True)
             ]
-            self._name_axes(axes)
+            for ax in axes:
+                name_axes(ax, self.feature_names, self.features)
+            for ax in axes[1:]:
+                ax.set_ylabel("")
         self.axes_ = axes
         self.figure_ = axes[0].figure
         return self
@@ -399,7 +403,7 @@ class InterpolationDisplay:
             if self.Y is not None:
                 legend_above(ax, [self._draw_target(ax)])
             points = self._draw_points(ax, 0.0)
-            self._name_axes([ax])
+            name_axes(ax, self.feature_names, self.features)
         title = ax.set_title("t = 0.00")
 
         def show(time: float) -> None:
@@ -407,7 +411,7 @@ class InterpolationDisplay:
             if self.image_shape is not None:
                 image.set_data(self._pictures(rows, time, n_columns))
                 return
-            points.set_offsets(self._at(time)[:, list(self.features)])
+            points.set_offsets(points_at(self.paths, time)[:, list(self.features)])
             points.set_facecolor(point_colors(self.colors, time))
 
         self.animation_ = FuncAnimation(ax.figure, show, frames=times, interval=interval)
@@ -445,15 +449,6 @@ class InterpolationDisplay:
         figure.set_size_inches(n_times * (width + 0.2), height + 0.5)
         return figure.subplots(1, n_times, sharex=True, sharey=True)
 
-    def _at(self, time: float) -> np.ndarray:
-        """Where the points are at a time, on straight lines between the times of the paths."""
-        n_times = self.paths.shape[1]
-        place = time * (n_times - 1)
-        before = min(int(place), max(n_times - 2, 0))
-        after = min(before + 1, n_times - 1)
-        part = place - before
-        return (1.0 - part) * self.paths[:, before] + part * self.paths[:, after]
-
     def _limits(self, *, upside_down: bool = False) -> np.ndarray:
         """Least and largest value of the two columns at any time, with a margin."""
         pair = list(self.features)
@@ -468,7 +463,7 @@ class InterpolationDisplay:
         return limits
 
     def _draw_points(self, ax: Any, time: float) -> Any:
-        points = self._at(time)[:, list(self.features)]
+        points = points_at(self.paths, time)[:, list(self.features)]
         drawn = ax.scatter(
             *points.T,
             s=float(np.clip(_SIZE / len(points), *_SIZES)),
@@ -485,14 +480,6 @@ class InterpolationDisplay:
         points = np.asarray(self.Y)[:, list(self.features)]
         return draw_cloud(ax, points, "target", zorder=1, alpha=0.3, size=_SIZE, sizes=_SIZES)
 
-    def _name_axes(self, axes: Any) -> None:
-        if self.feature_names is None:
-            return
-        names = np.asarray(self.feature_names)
-        axes[0].set_ylabel(names[self.features[1]])
-        for ax in axes:
-            ax.set_xlabel(names[self.features[0]])
-
     def _image_rows(self, n_images: int) -> np.ndarray:
         return spread_rows(len(self.paths), n_images)
 
@@ -507,5 +494,5 @@ class InterpolationDisplay:
         )
 
     def _pictures(self, rows: np.ndarray, time: float, n_columns: int) -> np.ndarray:
-        pictures = self._at(time)[rows].reshape(len(rows), *np.asarray(self.image_shape))
-        return mosaic(pictures, n_columns)
+        pictures = points_at(self.paths[rows], time)
+        return mosaic(pictures.reshape(len(rows), *np.asarray(self.image_shape)), n_columns)

@@ -34,6 +34,16 @@ def paths_of(estimator: Any, X: Any) -> np.ndarray:
     return np.stack([before, after], axis=1)
 
 
+def points_at(paths: np.ndarray, time: float) -> np.ndarray:
+    """Where points are at a time, on straight lines between the times of their paths."""
+    n_times = paths.shape[1]
+    place = time * (n_times - 1)
+    before = min(int(place), max(n_times - 2, 0))
+    after = min(before + 1, n_times - 1)
+    part = place - before
+    return (1.0 - part) * paths[:, before] + part * paths[:, after]
+
+
 def as_colors(colors: Any) -> np.ndarray:
     """Take values or labels to an array without a missing one, which could have no colour."""
     colors = column_or_1d(as_label_array(as_array(colors)))
