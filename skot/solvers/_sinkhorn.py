@@ -277,10 +277,10 @@ def _result(problem: Problem, f, g, plans, reached: Iterate, settings, progress)
     value = with_weight_gradients(f, g, problem.a, problem.b)
     error, passes = reached.error, reached.passes
     if passes is None:
-        passes = torch.full(error.shape, len(progress.errors), device=error.device)
-    converged = error <= settings.tol
+        passes = torch.full(error.shape, progress.n_passes, device=error.device)
+    converged = reached.converged
     common = {
-        "n_iter": len(progress.errors),
+        "n_iter": progress.n_passes,
         "errors": tuple(progress.errors),
         "epsilon": settings.epsilon,
     }
