@@ -16,7 +16,8 @@ class Arrival(NamedTuple):
     tol : float
         Of the L1 error of the target marginal.
     largest : float
-        Bound on the range of the costs, in units of epsilon. Columns may be off by `tol` times it.
+        Bound on the range of the costs, in units of epsilon. Columns may be off by `tol` times it,
+        or times one where the costs hardly differ.
     """
 
     tol: float
@@ -24,4 +25,4 @@ class Arrival(NamedTuple):
 
     def reached(self, error, distance):
         """Whether both are met, for numbers or tensors; not a number never is."""
-        return (error <= self.tol) & (distance <= self.tol * self.largest)
+        return (error <= self.tol) & (distance <= self.tol * max(self.largest, 1.0))

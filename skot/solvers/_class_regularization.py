@@ -165,7 +165,7 @@ def sinkhorn_class_regularized(
             max_iter=max_iter,
             tol=tol,
             class_cost=(labels, class_cost),
-            on_iteration=None if hook is None else hook.after(n_iter),
+            on_iteration=None if hook is None else hook.after(len(errors)),
         )
         errors.extend(result.errors)
         n_iter += result.n_iter

@@ -69,7 +69,8 @@ class Progress:
         self.n_passes += count
         if self.on_iteration is not None and not self.stopped:
             state = {"marginal_error": error, "epsilon": epsilon * self.unit}
-            self.stopped |= bool(self.on_iteration(self.n_passes - 1, state))
+            state["n_iter"] = self.n_passes
+            self.stopped |= bool(self.on_iteration(len(self.errors) - 1, state))
 
     def merge(self, other: "Progress") -> None:
         """Add the passes of a solve done on the side.

@@ -254,9 +254,9 @@ class PairwiseSolve:
         """Whether the problem is small enough for the core in NumPy."""
         n, m = self._costs.shape
         settings = self._settings
-        in_memory = settings.storage != "stream" and settings.dtype != torch.float32
-        on_cpu = self._costs.device.type == "cpu"
-        return on_cpu and in_memory and len(self._b) == 1 and n * m <= _SMALL
+        is_single = len(self._b) == 1 and self._costs.device.type == "cpu"
+        in_double = settings.dtype != torch.float32
+        return is_single and in_double and n * m <= _SMALL and self._is_stored(torch.float64)
 
     def _run_lean(self, g: Tensor | None) -> Iterate:
         settings = self._settings
@@ -335,13 +335,16 @@ class PairwiseSolve:
         unit_roundoff = 0.5 * torch.finfo(torch.float32).eps
         return _FLOAT32_NOISE + 2.0 * unit_roundoff * self._costs.scale / self._settings.epsilon
 
-    def _make_kernel(self, precision: Precision):
+    def _is_stored(self, dtype: torch.dtype) -> bool:
+        """Whether the kernel is kept in memory."""
+        if self._settings.storage != "auto":
+            return self._settings.storage == "kernel"
         n, m = self._costs.shape
-        stored = self._settings.storage == "kernel"
-        if self._settings.storage == "auto":
-            mebibytes = n * m * torch.finfo(precision.kernel).bits / 8 / 2**20
-            stored = len(self._b) > 1 or mebibytes <= get_config()["working_memory"]
-        kind = StoredKernel if stored else StreamedKernel
+        mebibytes = n * m * torch.finfo(dtype).bits / 8 / 2**20
+        return len(self._b) > 1 or mebibytes <= get_config()["working_memory"]
+
+    def _make_kernel(self, precision: Precision):
+        kind = StoredKernel if self._is_stored(precision.kernel) else StreamedKernel
         return kind(self._costs, self._a, self._b, precision.kernel, precision.exponent)
 
     # The finish on few entries
