@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, SquaredEuclidean
+from skot.costs import Cost, FactorizedCost, GridCost, SquaredEuclidean
 from skot.numerics.linalg import gaussian_potential, weighted_covariance
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
@@ -42,7 +42,10 @@ class PointCosts:
         self.x, self.y = x, y
         self._cost = cost
         self._class_cost = class_cost
-        self._factors = cost.factorize(x, y)
+
+    @cached_property
+    def _factors(self) -> FactorizedCost | None:
+        return self._cost.factorize(self.x, self.y)
 
     @property
     def has_class_cost(self) -> bool:

@@ -7,6 +7,7 @@ method takes over (:mod:`skot.solvers._newton`).
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +39,31 @@ _NEWTON_TOL, _NEWTON_SIZE, _NEWTON_PASSES = 1e-4, 2**18, 36
 _SLOW_PASSES = 150
 
 
+class LeanSolution(NamedTuple):
+    """Where a solve ended.
+
+    Attributes
+    ----------
+    h, row_log : ndarray of shape (m,), (n,)
+        Target potential over epsilon, and the logarithm of the row sums at it.
+    error : float
+        L1 error of the target marginal.
+    converged : bool
+        Whether h is a solution up to the tolerance.
+    """
+
+    h: np.ndarray
+    row_log: np.ndarray
+    error: float
+    converged: bool
+
+    def as_iterate(self) -> Iterate:
+        """As a batch of one, in tensors."""
+        h, row_log = torch.from_numpy(self.h)[None], torch.from_numpy(self.row_log)[None]
+        error = torch.tensor([self.error], dtype=torch.float64)
+        return Iterate(h, row_log, error, torch.tensor([self.converged]))
+
+
 def solve_lean(
     costs: LeanCosts,
     a: np.ndarray,
@@ -51,7 +77,7 @@ def solve_lean(
     scale: float,
     largest: float,
     progress: Progress,
-) -> Iterate:
+) -> LeanSolution:
     """Solve one problem.
 
     Parameters
@@ -75,8 +101,8 @@ def solve_lean(
 
     Returns
     -------
-    iterate : Iterate
-        Of a batch of one.
+    solution : LeanSolution
+        At the final epsilon.
     """
     kernel = LeanKernel(costs, a, b)
     epsilons = [epsilon]
@@ -108,7 +134,8 @@ def solve_lean(
         # answer is judged by a kernel that is made of nothing else.
         kernel.absorb(reached.h, epsilon)
         reached = kernel.passes(reached.h, 1)
-    return _as_iterate(kernel, reached, arrival)
+    converged = reached.is_arrival(arrival)
+    return LeanSolution(reached.h, kernel.row_log(), reached.error, converged)
 
 
 def block_length(shape: tuple[int, int], memory: int) -> int:
@@ -172,13 +199,6 @@ def _iterate(
         h = h - h @ b
         if not kernel.in_range(h):
             kernel.absorb(h, epsilon)
-
-
-def _as_iterate(kernel: LeanKernel, reached: LeanPass, arrival: Arrival) -> Iterate:
-    """As a batch of one, in tensors."""
-    h, row_log = torch.from_numpy(reached.h)[None], torch.from_numpy(kernel.row_log())[None]
-    error = torch.tensor([reached.error], dtype=torch.float64)
-    return Iterate(h, row_log, error, torch.tensor([reached.is_arrival(arrival)]))
 
 
 class SafeguardedStep:

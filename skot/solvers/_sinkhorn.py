@@ -15,6 +15,8 @@ from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
+from skot.solvers._lean import solve_lean
+from skot.solvers._lean_problem import LeanProblem, read_lean
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
@@ -208,6 +210,10 @@ def sinkhorn(
     settings = Settings(epsilon, tol, anderson_memory, annealing, storage, dtype)
     settings.check()
     check_integer("max_iter", max_iter, 1)
+    if initializer is None and class_cost is None:
+        lean = read_lean(cost, x, y, a, b, settings)
+        if lean is not None:
+            return _solve_lean(lean, settings, Progress(max_iter, on_iteration, unit=lean.unit))
     if isinstance(cost, PrecomputedCost):
         cost.validate()  # cloning would cut a matrix from its graph
     else:
@@ -221,6 +227,37 @@ def sinkhorn(
         reached = _solve(problem, g, settings, progress)
         f, g, plans = _translate(problem, reached, epsilon)
     return _result(problem, f, g, plans, reached, settings, progress)
+
+
+def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) -> SinkhornResult:
+    """Solve a plain small problem."""
+    epsilon = settings.epsilon
+    solution = solve_lean(
+        problem.costs,
+        problem.a,
+        problem.b,
+        None,
+        epsilon=epsilon / problem.unit,
+        tol=settings.tol,
+        memory=settings.memory,
+        annealing=settings.annealing,
+        scale=problem.scale(),
+        largest=problem.largest(),
+        progress=progress,
+    )
+    f, g = problem.potentials(solution.h, solution.row_log, epsilon)
+    return SinkhornResult(
+        f=torch.from_numpy(f),
+        g=torch.from_numpy(g),
+        plan=problem.plan(solution.h, epsilon),
+        marginal_error=solution.error,
+        converged=solution.converged,
+        dual_value=torch.tensor(float(problem.a @ f + problem.b @ g), dtype=torch.float64),
+        n_iter=progress.n_passes,
+        errors=tuple(progress.errors),
+        epsilon=epsilon,
+        passes=progress.n_passes,
+    )
 
 
 def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor | None:

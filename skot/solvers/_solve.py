@@ -29,7 +29,7 @@ from skot.solvers._lean import solve_lean
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
-_SMALL, _EASY_TOL = 2**20, 1e-3
+SMALL, _EASY_TOL = 2**20, 1e-3
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
 #: What float32 products may hide of the marginal error.
@@ -101,6 +101,18 @@ class Settings:
             raise ValueError(f"storage must be 'auto', 'kernel' or 'stream'. Got {self.storage!r}.")
         if self.dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64. Got {self.dtype!r}.")
+
+    def keep_kernel(self, n_entries: int, dtype: torch.dtype) -> bool:
+        """Whether a kernel is kept in memory."""
+        if self.storage != "auto":
+            return self.storage == "kernel"
+        mebibytes = n_entries * torch.finfo(dtype).bits / 8 / 2**20
+        return mebibytes <= get_config()["working_memory"]
+
+    def allow_lean(self, n_entries: int) -> bool:
+        """Whether one problem on the CPU is small enough for the core in NumPy."""
+        in_double = self.dtype != torch.float32
+        return in_double and n_entries <= SMALL and self.keep_kernel(n_entries, torch.float64)
 
     def in_units_of(self, unit: float) -> "Settings":
         """Express the regularisation in scaled units.
@@ -253,10 +265,8 @@ class PairwiseSolve:
     def _is_lean(self) -> bool:
         """Whether the problem is small enough for the core in NumPy."""
         n, m = self._costs.shape
-        settings = self._settings
         is_single = len(self._b) == 1 and self._costs.device.type == "cpu"
-        in_double = settings.dtype != torch.float32
-        return is_single and in_double and n * m <= _SMALL and self._is_stored(torch.float64)
+        return is_single and self._settings.allow_lean(n * m)
 
     def _run_lean(self, g: Tensor | None) -> Iterate:
         settings = self._settings
@@ -272,7 +282,7 @@ class PairwiseSolve:
             scale=self._costs.scale,
             largest=self._costs.magnitude(),
             progress=self._progress,
-        )
+        ).as_iterate()
 
     def _arrival(self, noise: float = 0.0) -> Arrival:
         settings = self._settings
@@ -317,7 +327,7 @@ class PairwiseSolve:
         if settings.dtype is not None:
             return [Precision(settings.dtype, settings.dtype)]
         double = Precision(torch.float64, torch.float64)
-        small = n * m <= _SMALL and settings.tol < _EASY_TOL
+        small = n * m <= SMALL and settings.tol < _EASY_TOL
         if small or len(self._b) > 1 or settings.tol < _MIXED_TOL:
             return [double]
         single = Precision(torch.float32, torch.float32)
@@ -337,11 +347,9 @@ class PairwiseSolve:
 
     def _is_stored(self, dtype: torch.dtype) -> bool:
         """Whether the kernel is kept in memory."""
-        if self._settings.storage != "auto":
-            return self._settings.storage == "kernel"
         n, m = self._costs.shape
-        mebibytes = n * m * torch.finfo(dtype).bits / 8 / 2**20
-        return len(self._b) > 1 or mebibytes <= get_config()["working_memory"]
+        is_auto = self._settings.storage == "auto"
+        return (is_auto and len(self._b) > 1) or self._settings.keep_kernel(n * m, dtype)
 
     def _make_kernel(self, precision: Precision):
         kind = StoredKernel if self._is_stored(precision.kernel) else StreamedKernel

@@ -1,0 +1,136 @@
+"""Plain small problems from arrays to a result, without the detour through tensors.
+
+Between two clouds of some dozens of points the solve takes tens of microseconds, less than general
+reading and checking do. What is not plain (another cost, gradients, points without mass, bad
+input) is left to :mod:`skot.solvers._problem`, which also words the errors.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from skot.costs import SquaredEuclidean
+from skot.solvers._costs import PointCosts
+from skot.solvers._lean_kernel import LeanCosts
+from skot.solvers._plan import EntropicPlan
+from skot.solvers._solve import Settings
+
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+#: The square of less is no ordinary number to divide by.
+_NO_SIZE = 1e-150
+
+
+class LeanProblem(NamedTuple):
+    """Two clouds at the squared Euclidean cost, each centred, in a common unit of length.
+
+    Attributes
+    ----------
+    x, y : ndarray of shape (n, d), (m, d)
+        Points; the caller's costs are ``unit * |x - y|^2 + row + column``.
+    x_squares, y_squares : ndarray of shape (n,), (m,)
+        Squared norms.
+    a, b : ndarray of shape (n,), (m,)
+        Positive weights that sum to one.
+    unit : float
+        The unit, squared.
+    row, column : ndarray of shape (n,), (m,)
+        What the distance of the means adds.
+    costs : LeanCosts
+        For the solve.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_squares: np.ndarray
+    y_squares: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    unit: float
+    row: np.ndarray
+    column: np.ndarray
+    costs: LeanCosts
+
+    def scale(self) -> float:
+        """Mean cost."""
+        return float(self.a @ self.x_squares + self.b @ self.y_squares)
+
+    def largest(self) -> float:
+        """Bound on the costs."""
+        return self.costs.product_bound + float(self.x_squares.max() + self.y_squares.max())
+
+    def potentials(self, h: np.ndarray, row_log: np.ndarray, epsilon: float):
+        """Potentials in the caller's units, of shapes (n,) and (m,), at the usual gauge."""
+        f = self.unit * self.x_squares - epsilon * row_log + self.row
+        g = epsilon * h + self.column
+        gauge = 0.5 * (self.a @ f - self.b @ g)
+        return f - gauge, g + gauge
+
+    def plan(self, h: np.ndarray, epsilon: float) -> EntropicPlan:
+        """The lazy plan of a potential over epsilon."""
+        parts = (self.x, self.y, self.a, self.b, h, self.row, self.column)
+        x, y, a, b, potential, row, column = (torch.from_numpy(part) for part in parts)
+        costs = PointCosts(SquaredEuclidean(), x, y)
+        return EntropicPlan(costs, a, b, potential, epsilon / self.unit, self.unit, (row, column))
+
+
+def read_lean(cost: Any, x: Any, y: Any, a: Any, b: Any, settings: Settings) -> LeanProblem | None:
+    """Read a plain problem; None for everything else."""
+    if not (cost is None or cost == "sqeuclidean" or type(cost) is SquaredEuclidean):
+        return None
+    x, y = _as_points(x), _as_points(y)
+    if (
+        x is None
+        or y is None
+        or x.shape[1] != y.shape[1]
+        or not settings.allow_lean(len(x) * len(y))
+    ):
+        return None
+    a, b = _as_weights(a, len(x)), _as_weights(b, len(y))
+    if a is None or b is None:
+        return None
+    # As in skot.costs.SquaredEuclidean.standardize.
+    mean_x, mean_y = x[0] + a @ (x - x[0]), y[0] + b @ (y - y[0])
+    x, y, u = x - mean_x, y - mean_y, mean_x - mean_y
+    size = float(max(x.max(), -x.min(), y.max(), -y.min()))
+    size = size if size > _NO_SIZE else 1.0
+    row, column = 2.0 * (x @ u) + u @ u, -2.0 * (y @ u)
+    x /= size
+    y /= size
+    x_squares, y_squares = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    bound = 2.0 * float(x_squares.max() * y_squares.max()) ** 0.5
+    costs = LeanCosts(2.0 * x, y.T, y_squares, bound)
+    return LeanProblem(x, y, x_squares, y_squares, a, b, size * size, row, column, costs)
+
+
+def _as_points(points: Any) -> np.ndarray | None:
+    """Finite points of shape (n, d) in float64, if they are."""
+    array = _as_array(points)
+    if array is None or array.ndim != 2 or 0 in array.shape:
+        return None
+    array = array.astype(np.float64, copy=False)
+    return array if np.isfinite(array.sum()) else None
+
+
+def _as_weights(weights: Any, size: int) -> np.ndarray | None:
+    """Positive weights of shape (size,) that sum to one, if they are."""
+    if weights is None:
+        return np.full(size, 1.0 / size)
+    array = _as_array(weights)
+    if array is None or array.shape != (size,):
+        return None
+    array = array.astype(np.float64, copy=False)
+    total = float(array.sum())
+    # False for what is not a number too.
+    return array / total if float(array.min()) > 0.0 and 0.0 < total < np.inf else None
+
+
+def _as_array(values: Any) -> np.ndarray | None:
+    """A float array without a copy, of an array or a tensor on the CPU without a graph."""
+    if type(values) is torch.Tensor:
+        if values.requires_grad or values.device.type != "cpu" or not values.is_contiguous():
+            return None
+        if values.dtype not in (torch.float64, torch.float32):
+            return None
+        return values.numpy()
+    return values if type(values) is np.ndarray and values.dtype in _FLOATS else None
