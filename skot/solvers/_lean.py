@@ -6,7 +6,6 @@ accelerated step follows a block of plain passes, and where passes are slow to c
 method takes over (:mod:`skot.solvers._newton`).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -105,100 +104,130 @@ def solve_lean(
         At the final epsilon.
     """
     kernel = LeanKernel(costs, a, b)
-    epsilons = [epsilon]
-    if annealing and g is None and epsilon < _ANNEALING_BELOW * scale:
-        epsilons = annealing_schedule(epsilon, scale)
-    found: list[np.ndarray] = []
-    max_passes = progress.max_iter // (2 * len(epsilons))
-    start = np.zeros_like(b) if g is None else g
-    for stage, following in zip(epsilons[:-1], epsilons[1:], strict=True):
-        if max_passes == 0 or progress.stopped:
-            break
-        # On the way only the error counts: the next stage moves every potential again.
-        arrival = Arrival(max(ANNEALING_TOL, tol), np.inf)
-        h = _iterate(
-            kernel, start / stage, stage, arrival, progress, memory, max_passes=max_passes
-        ).h
-        found.append(h * stage)
-        start = extrapolate(found, epsilons[: len(found)], following)
+    iteration = _Iteration(kernel, memory, progress)
+    is_warm = g is not None
+    if g is None:
+        g = np.zeros_like(b)
+        if annealing and epsilon < _ANNEALING_BELOW * scale:
+            g = _anneal(iteration, annealing_schedule(epsilon, scale), tol)
     arrival = Arrival(tol, largest / epsilon)
-    leave = _slow(costs.shape, tol) if memory else None
-    h, is_warm = start / epsilon, g is not None
-    reached = _iterate(kernel, h, epsilon, arrival, progress, memory, leave=leave, is_warm=is_warm)
-    if leave is not None and not (reached.is_arrival(arrival) or progress.exhausted):
+    patience = _patience(costs.shape, tol, memory)
+    kernel.absorb(g / epsilon, epsilon)
+    reached, arrived = iteration.run(kernel.absorbed, arrival, patience=patience, is_warm=is_warm)
+    if not (arrived or progress.exhausted):
         reached = newton(kernel, reached.h, arrival, progress)
-        if not (reached.is_arrival(arrival) or progress.exhausted):
-            reached = _iterate(kernel, reached.h, epsilon, arrival, progress, memory)
-    if kernel.is_cut:
-        # Cut entries, or a potential absorbed on a wild way, could make an error look small: the
-        # answer is judged by a kernel that is made of nothing else.
+        arrived = reached.is_arrival(arrival)
+    while kernel.is_cut or not (arrived or progress.exhausted):
+        # Cut entries, or a potential that was absorbed on a wild way, can make an error look small:
+        # a kernel made of the answer alone judges it.
         kernel.absorb(reached.h, epsilon)
         reached = kernel.passes(reached.h, 1)
-    converged = reached.is_arrival(arrival)
-    return LeanSolution(reached.h, kernel.row_log(), reached.error, converged)
+        arrived = reached.is_arrival(arrival)
+        if arrived or progress.exhausted:
+            break
+        reached, arrived = iteration.run(reached.h, arrival)
+    return LeanSolution(reached.h, kernel.row_log(), reached.error, arrived)
+
+
+def _anneal(iteration: "_Iteration", epsilons: list[float], tol: float) -> np.ndarray:
+    """Come from larger regularisations to a target potential for the last of them, shape (m,)."""
+    progress = iteration.progress
+    # Half of the passes at most, so that the final epsilon always gets its share.
+    max_passes = progress.max_iter // (2 * len(epsilons))
+    # On the way only the error counts: the next stage moves every potential again.
+    arrival = Arrival(max(ANNEALING_TOL, tol), np.inf)
+    g = np.zeros_like(iteration.kernel.b)
+    found: list[np.ndarray] = []
+    for epsilon, following in zip(epsilons[:-1], epsilons[1:], strict=True):
+        if max_passes == 0 or progress.stopped:
+            break
+        iteration.kernel.absorb(g / epsilon, epsilon)
+        h = iteration.kernel.absorbed
+        reached, _ = iteration.run(h, arrival, max_passes=max_passes)
+        found.append(reached.h * epsilon)
+        g = extrapolate(found, epsilons[: len(found)], following)
+    return g
 
 
 def block_length(shape: tuple[int, int], memory: int) -> int:
     """Plain passes between two checks: one where every pass is to be seen."""
     if memory == 0:
         return 1
-    return next((length for size, length in _BLOCKS if max(shape) <= size), 1)
+    largest = max(shape)
+    return next((length for size, length in _BLOCKS if largest <= size), 1)
 
 
-def _slow(shape: tuple[int, int], tol: float) -> Callable[[int], bool]:
-    """When to hand over to Newton's method, from the passes of a stage."""
-    if shape[0] * shape[1] > _NEWTON_SIZE:
-        return lambda passes: False
-    limit = _NEWTON_PASSES if tol < _NEWTON_TOL else _SLOW_PASSES
-    return lambda passes: passes >= limit
+def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:
+    """Passes after which Newton's method takes over."""
+    if memory == 0 or shape[0] * shape[1] > _NEWTON_SIZE:
+        return np.inf
+    return _NEWTON_PASSES if tol < _NEWTON_TOL else _SLOW_PASSES
 
 
-def _iterate(
-    kernel: LeanKernel,
-    h: np.ndarray,
-    epsilon: float,
-    arrival: Arrival,
-    progress: Progress,
-    memory: int,
-    *,
-    max_passes: int | None = None,
-    leave: Callable[[int], bool] | None = None,
-    is_warm: bool = False,
-) -> LeanPass:
-    """Iterate at one epsilon until the arrival; see :func:`skot.solvers._iteration.iterate`."""
-    b = kernel.b
-    kernel.absorb(h, epsilon)
-    acceleration = SafeguardedStep(b, memory)
-    block = block_length(kernel.costs.shape, memory)
-    # A start that is given may be the solution: one pass tells.
-    next_block = 1 if is_warm else block
-    last = progress.max_iter if max_passes is None else progress.n_passes + max_passes
-    last, first = min(last, progress.max_iter), progress.n_passes
-    while True:
-        reached = kernel.passes(h, min(next_block, last - progress.n_passes))
-        next_block = block
-        progress.record(reached.error, epsilon, reached.count)
-        if reached.is_arrival(arrival) or progress.n_passes >= last or progress.stopped:
-            return reached
-        if leave is not None and leave(progress.n_passes - first):
-            return reached
-        if reached.lost:
-            # An accelerated step went astray, or the start did: then all columns are placed exactly.
-            back = acceleration.step_back()
-            h = kernel.exact_half_step(kernel.row_log()) if back is None else back
-            kernel.absorb(h, epsilon)
-            continue
-        if reached.error <= arrival.tol:
-            # Only columns of next to no mass are left to settle: the acceleration does not see
-            # them, half steps do.
-            h = reached.plain
-            acceleration.restart()
-        else:
-            h = acceleration.step(h, reached.plain)
-        # A constant added to h changes nothing, but lets scalings drift out of range.
-        h = h - h @ b
-        if not kernel.in_range(h):
-            kernel.absorb(h, epsilon)
+class _Iteration:
+    """What the stages of one solve share.
+
+    Parameters
+    ----------
+    kernel : LeanKernel
+        Of the problem.
+    memory : int
+        Of the acceleration.
+    progress : Progress
+        Counts passes.
+    """
+
+    def __init__(self, kernel: LeanKernel, memory: int, progress: Progress):
+        self.kernel, self.progress = kernel, progress
+        self._memory = memory
+        self._block = block_length(kernel.costs.shape, memory)
+
+    def run(
+        self,
+        h: np.ndarray,
+        arrival: Arrival,
+        *,
+        max_passes: float = np.inf,
+        patience: float = np.inf,
+        is_warm: bool = False,
+    ) -> tuple[LeanPass, bool]:
+        """Iterate from h, which is absorbed, as :func:`skot.solvers._iteration.iterate` does.
+
+        Returns the last pass and whether it is the arrival. `patience` passes without it end the
+        stage at a check.
+        """
+        kernel, progress, b = self.kernel, self.progress, self.kernel.b
+        acceleration = SafeguardedStep(b, self._memory)
+        first = progress.n_passes
+        last = min(first + max_passes, progress.max_iter)
+        # A start that is given may be the solution: one pass tells.
+        block = 1 if is_warm else self._block
+        while True:
+            reached = kernel.passes(h, int(min(block, last - progress.n_passes)))
+            block = self._block
+            progress.record(reached.error, kernel.epsilon, reached.count)
+            arrived = reached.is_arrival(arrival)
+            if arrived or progress.n_passes >= last or progress.stopped:
+                return reached, arrived
+            if progress.n_passes - first >= patience:
+                return reached, False
+            if reached.lost:
+                # An accelerated step went astray, or the start did: all columns are placed exactly.
+                back = acceleration.step_back()
+                h = kernel.exact_half_step(kernel.row_log()) if back is None else back
+                kernel.absorb(h, kernel.epsilon)
+                continue
+            if reached.error <= arrival.tol:
+                # Only columns of next to no mass are left to settle: the acceleration does not see
+                # them, half steps do.
+                h = reached.plain
+                acceleration.restart()
+            else:
+                h = acceleration.step(h, reached.plain)
+            # A constant added to h changes nothing, but lets scalings drift out of range.
+            h = h - h @ b
+            if not kernel.in_range(h):
+                kernel.absorb(h, kernel.epsilon)
 
 
 class SafeguardedStep:

@@ -25,8 +25,12 @@ _LOST_COLUMN = 1e-80
 _TORCH_ENTRIES, _SERIAL_ENTRIES = 2**13, 2**15
 
 
+#: Without the checks of the methods of arrays, which take longer than a row of numbers.
+_add, _minimum, _maximum = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+
+
 class LeanCosts(NamedTuple):
-    """Costs ``column - left @ right`` up to a constant per row; or ``column`` holds all of them.
+    """Costs ``column - factor * left @ right`` up to row constants, or ``column`` holds all of them.
 
     Attributes
     ----------
@@ -34,13 +38,16 @@ class LeanCosts(NamedTuple):
         Factors.
     column : ndarray of shape (m,) or (n, m)
         Terms of the columns; the whole matrix where there are no factors.
+    factor : float
+        Of the product.
     product_bound : float
-        Bound on the absolute entries of ``left @ right``.
+        Bound on its absolute entries, the factor included.
     """
 
     left: np.ndarray | None
     right: np.ndarray | None
     column: np.ndarray
+    factor: float
     product_bound: float
 
     @classmethod
@@ -49,12 +56,12 @@ class LeanCosts(NamedTuple):
         squares = (
             np.einsum("ij,ij->i", left, left).max() * np.einsum("ij,ij->i", right, right).max()
         )
-        return cls(left, np.ascontiguousarray(right.T), column, float(squares) ** 0.5)
+        return cls(left, np.ascontiguousarray(right.T), column, 1.0, float(squares) ** 0.5)
 
     @classmethod
     def of_matrix(cls, matrix: np.ndarray) -> "LeanCosts":
         """From the costs themselves, of shape (n, m)."""
-        return cls(None, None, matrix, 0.0)
+        return cls(None, None, matrix, 0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,16 +75,16 @@ class LeanCosts(NamedTuple):
         if self.left is None or self.right is None:
             np.multiply(self.column, -1.0 / epsilon, out=out)
             out += h
-            return float(np.abs(out).max())
+            return _largest(out)
         bias = h - self.column / epsilon
-        left = self.left / epsilon
+        factor = self.factor / epsilon
         if out.size < _TORCH_ENTRIES:
-            np.dot(left, self.right, out=out)
+            np.dot(self.left * factor, self.right, out=out)
             out += bias
         else:
-            tensors = (torch.from_numpy(array) for array in (bias, left, self.right))
-            torch.addmm(*tensors, out=torch.from_numpy(out))
-        return self.product_bound / epsilon + float(np.abs(bias).max())
+            tensors = (torch.from_numpy(array) for array in (bias, self.left, self.right))
+            torch.addmm(*tensors, alpha=factor, out=torch.from_numpy(out))
+        return self.product_bound / epsilon + _largest(bias)
 
 
 class LeanPass(NamedTuple):
@@ -107,7 +114,7 @@ class LeanPass(NamedTuple):
         """Whether h counts as a solution."""
         if self.lost or not self.error <= arrival.tol:
             return False
-        return bool(arrival.reached(self.error, np.abs(self.plain - self.h).max()))
+        return bool(arrival.reached(self.error, _largest(self.plain - self.h)))
 
 
 class LeanKernel:
@@ -126,10 +133,10 @@ class LeanKernel:
         n, m = costs.shape
         self.kernel = np.empty((n, m))
         self.row_sums, self._source = np.empty(n), np.empty(n)
-        self.scaling = np.empty(m)
-        self._sums = np.empty(m), np.empty(m)
-        self.column_sums = self._sums[0]
-        self.absorbed = np.zeros(m)
+        self.scaling, self._work, *sums = np.empty((4, m))
+        self._sums = sums[0], sums[1]
+        self.column_sums = sums[0]
+        self.absorbed = b
         self._row_offset: np.ndarray | float = 0.0
         self.epsilon = np.nan
         #: Whether the smallest entries of the kernel are larger than they should be.
@@ -153,7 +160,7 @@ class LeanKernel:
 
     def in_range(self, h: np.ndarray) -> bool:
         """Whether scalings relative to the absorbed potential are safe."""
-        return bool(np.abs(h - self.absorbed).max() <= _LARGEST_SCALING)
+        return _largest(h - self.absorbed) <= _LARGEST_SCALING
 
     def passes(self, h: np.ndarray, count: int) -> LeanPass:
         """Do some plain passes from h; `row_sums`, `scaling`, `column_sums` are of the last."""
@@ -171,8 +178,10 @@ class LeanKernel:
         self.column_sums = c
         if count > 1:
             h = self.absorbed - np.log(before)
-        error = float(np.abs(s * c - b).sum())
-        lost = not float(c.min()) >= _LOST_COLUMN
+        work = np.multiply(s, c, out=self._work)
+        work -= b
+        error = float(_add(np.abs(work, out=work)))
+        lost = not float(_minimum(c)) >= _LOST_COLUMN
         return LeanPass(h, self.absorbed - np.log(c), error, lost, count)
 
     def row_log(self) -> np.ndarray:
@@ -188,6 +197,12 @@ class LeanKernel:
         logits -= largest
         np.maximum(logits, _LOWEST_EXPONENT, out=logits)
         return -(largest + np.log(exponential_in_place(logits).sum(0)))
+
+
+def _largest(values: np.ndarray) -> float:
+    """Largest absolute value; not a number where one is not."""
+    flat = values.reshape(-1)
+    return float(max(_maximum(flat), -_minimum(flat)))
 
 
 def exponential_in_place(values: np.ndarray) -> np.ndarray:

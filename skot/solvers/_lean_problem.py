@@ -17,27 +17,27 @@ from skot.solvers._plan import EntropicPlan
 from skot.solvers._solve import Settings
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-#: The square of less is no ordinary number to divide by.
-_NO_SIZE = 1e-150
+#: Squared sizes of clouds whose costs need no other unit.
+_SMALLEST, _LARGEST = 1e-100, 1e100
 
 
 class LeanProblem(NamedTuple):
-    """Two clouds at the squared Euclidean cost, each centred, in a common unit of length.
+    """Two clouds at the squared Euclidean cost, each centred.
 
     Attributes
     ----------
     x, y : ndarray of shape (n, d), (m, d)
-        Points; the caller's costs are ``unit * |x - y|^2 + row + column``.
+        Points; the caller's costs are ``|x - y|^2 + row + column``.
     x_squares, y_squares : ndarray of shape (n,), (m,)
         Squared norms.
     a, b : ndarray of shape (n,), (m,)
         Positive weights that sum to one.
-    unit : float
-        The unit, squared.
     row, column : ndarray of shape (n,), (m,)
         What the distance of the means adds.
     costs : LeanCosts
         For the solve.
+    largest_squares : float
+        Largest squared norm of x, plus that of y.
     """
 
     x: np.ndarray
@@ -46,10 +46,10 @@ class LeanProblem(NamedTuple):
     y_squares: np.ndarray
     a: np.ndarray
     b: np.ndarray
-    unit: float
     row: np.ndarray
     column: np.ndarray
     costs: LeanCosts
+    largest_squares: float
 
     def scale(self) -> float:
         """Mean cost."""
@@ -57,11 +57,11 @@ class LeanProblem(NamedTuple):
 
     def largest(self) -> float:
         """Bound on the costs."""
-        return self.costs.product_bound + float(self.x_squares.max() + self.y_squares.max())
+        return self.costs.product_bound + self.largest_squares
 
     def potentials(self, h: np.ndarray, row_log: np.ndarray, epsilon: float):
-        """Potentials in the caller's units, of shapes (n,) and (m,), at the usual gauge."""
-        f = self.unit * self.x_squares - epsilon * row_log + self.row
+        """Potentials for the caller's costs, of shapes (n,) and (m,), at the usual gauge."""
+        f = self.x_squares - epsilon * row_log + self.row
         g = epsilon * h + self.column
         gauge = 0.5 * (self.a @ f - self.b @ g)
         return f - gauge, g + gauge
@@ -71,7 +71,7 @@ class LeanProblem(NamedTuple):
         parts = (self.x, self.y, self.a, self.b, h, self.row, self.column)
         x, y, a, b, potential, row, column = (torch.from_numpy(part) for part in parts)
         costs = PointCosts(SquaredEuclidean(), x, y)
-        return EntropicPlan(costs, a, b, potential, epsilon / self.unit, self.unit, (row, column))
+        return EntropicPlan(costs, a, b, potential, epsilon, 1.0, (row, column))
 
 
 def read_lean(cost: Any, x: Any, y: Any, a: Any, b: Any, settings: Settings) -> LeanProblem | None:
@@ -89,27 +89,30 @@ def read_lean(cost: Any, x: Any, y: Any, a: Any, b: Any, settings: Settings) -> 
     a, b = _as_weights(a, len(x)), _as_weights(b, len(y))
     if a is None or b is None:
         return None
-    # As in skot.costs.SquaredEuclidean.standardize.
-    mean_x, mean_y = x[0] + a @ (x - x[0]), y[0] + b @ (y - y[0])
-    x, y, u = x - mean_x, y - mean_y, mean_x - mean_y
-    size = float(max(x.max(), -x.min(), y.max(), -y.min()))
-    size = size if size > _NO_SIZE else 1.0
-    row, column = 2.0 * (x @ u) + u @ u, -2.0 * (y @ u)
-    x /= size
-    y /= size
+    # As in skot.costs.SquaredEuclidean.standardize, but for the unit. Relative to one row, so that
+    # equal points stay equal.
+    u = x[0] - y[0]
+    x, y = x - x[0], y - y[0]
+    mean_x, mean_y = a @ x, b @ y
+    x -= mean_x
+    y -= mean_y
+    u += mean_x - mean_y
     x_squares, y_squares = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
-    bound = 2.0 * float(x_squares.max() * y_squares.max()) ** 0.5
-    costs = LeanCosts(2.0 * x, y.T, y_squares, bound)
-    return LeanProblem(x, y, x_squares, y_squares, a, b, size * size, row, column, costs)
+    farthest = float(x_squares.max()), float(y_squares.max())
+    # False for what is not a number, or too large or too small to be squared, too.
+    if not _SMALLEST < max(farthest) < _LARGEST:
+        return None
+    row, column = 2.0 * (x @ u) + u @ u, -2.0 * (y @ u)
+    costs = LeanCosts(x, y.T, y_squares, 2.0, 2.0 * (farthest[0] * farthest[1]) ** 0.5)
+    return LeanProblem(x, y, x_squares, y_squares, a, b, row, column, costs, sum(farthest))
 
 
 def _as_points(points: Any) -> np.ndarray | None:
-    """Finite points of shape (n, d) in float64, if they are."""
+    """Points of shape (n, d) in float64, if they are."""
     array = _as_array(points)
     if array is None or array.ndim != 2 or 0 in array.shape:
         return None
-    array = array.astype(np.float64, copy=False)
-    return array if np.isfinite(array.sum()) else None
+    return array if array.dtype == np.float64 else array.astype(np.float64)
 
 
 def _as_weights(weights: Any, size: int) -> np.ndarray | None:
@@ -121,8 +124,7 @@ def _as_weights(weights: Any, size: int) -> np.ndarray | None:
         return None
     array = array.astype(np.float64, copy=False)
     total = float(array.sum())
-    # False for what is not a number too.
-    return array / total if float(array.min()) > 0.0 and 0.0 < total < np.inf else None
+    return array / total if float(array.min()) > 0.0 and total < np.inf else None
 
 
 def _as_array(values: Any) -> np.ndarray | None:

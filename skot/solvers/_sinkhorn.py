@@ -213,7 +213,7 @@ def sinkhorn(
     if initializer is None and class_cost is None:
         lean = read_lean(cost, x, y, a, b, settings)
         if lean is not None:
-            return _solve_lean(lean, settings, Progress(max_iter, on_iteration, unit=lean.unit))
+            return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
     if isinstance(cost, PrecomputedCost):
         cost.validate()  # cloning would cut a matrix from its graph
     else:
@@ -236,8 +236,9 @@ def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) ->
         problem.costs,
         problem.a,
         problem.b,
-        None,
-        epsilon=epsilon / problem.unit,
+        # Without annealing it starts from zeros in the caller's costs, as published.
+        None if settings.annealing else -problem.column,
+        epsilon=epsilon,
         tol=settings.tol,
         memory=settings.memory,
         annealing=settings.annealing,

@@ -92,9 +92,10 @@ class Settings:
         ValueError
             Naming the parameter that is out of range.
         """
-        for name in ("epsilon", "tol"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < float(value) < float("inf"):
+        for name, value in (("epsilon", self.epsilon), ("tol", self.tol)):
+            # Looking at the type first: the abstract classes of numbers are slow to ask.
+            is_real = type(value) is float or isinstance(value, Real)
+            if not is_real or not 0 < float(value) < float("inf"):
                 raise ValueError(f"{name} must be a positive number. Got {value!r}.")
         check_integer("anderson_memory", self.memory, 0)
         if self.storage not in ("auto", "kernel", "stream"):
@@ -147,7 +148,8 @@ def check_integer(name: str, value, lowest: int) -> None:
     ValueError
         If it is not an integer, or too small.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+    is_integer = type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+    if not is_integer or value < lowest:
         raise ValueError(f"{name} must be an integer of at least {lowest}. Got {value!r}.")
 
 
