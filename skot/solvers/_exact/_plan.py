@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skot.numerics.tiles import row_tiles
+
 
 @dataclass(frozen=True)
 class ExactPlan:
@@ -54,13 +56,14 @@ def slacks(cost: np.ndarray, f: np.ndarray, g: np.ndarray) -> np.ndarray:
     Potentials of rows that are far away are huge and cancel: the rounding of their sum is kept
     apart (Knuth's two-sum) and taken off in the end.
     """
-    f = f[:, None]
-    total = f + g
-    f_part = total - g
-    rounding = (f - f_part) + (g - (total - f_part))
-    np.subtract(cost, total, out=total)
-    total -= rounding
-    return total
+    result = np.empty_like(cost)
+    for rows in row_tiles(*cost.shape):
+        left = f[rows, None]
+        total = left + g
+        left_part = total - g
+        rounding = (left - left_part) + (g - (total - left_part))
+        result[rows] = (cost[rows] - total) - rounding
+    return result
 
 
 def duality_gap(slack: np.ndarray, a: np.ndarray, on_support: float, excess: float) -> float:
