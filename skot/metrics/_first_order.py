@@ -11,25 +11,23 @@ from torch import Tensor
 Gradients = Callable[[Sequence[bool]], Sequence[np.ndarray | None]]
 
 
-def with_gradient(value: float, inputs: Sequence[Any], gradients: Gradients) -> float | Tensor:
-    """Return `value`, as a tensor of shape () where an input is a tensor that requires a gradient.
+def with_gradient(value: float, inputs: Sequence[Any], gradients: Gradients) -> Tensor:
+    """Return `value` as a tensor that carries a gradient.
 
     Parameters
     ----------
     value : float
         The value.
     inputs : sequence
-        Arrays, tensors or None.
+        Arrays, tensors or None; one is a tensor that requires a gradient.
     gradients : callable
         Called in the backward pass only.
 
     Returns
     -------
-    value : float or Tensor of shape ()
+    value : Tensor of shape ()
         In float64, on the device of the first input that requires a gradient.
     """
-    if not any_requires_grad(inputs):
-        return value
     tracked = [item if isinstance(item, Tensor) else None for item in inputs]
     return _FirstOrder.apply(value, gradients, *tracked)
 
@@ -46,36 +44,36 @@ class _FirstOrder(torch.autograd.Function):
     def forward(ctx, value: float, gradients: Gradients, *inputs: Tensor | None) -> Tensor:
         """Return the number; the gradient waits for the backward pass."""
         ctx.gradients = gradients
-        ctx.likes = [None if item is None else (item.dtype, item.device) for item in inputs]
+        ctx.save_for_backward(*inputs)
         first = next(item for item in inputs if item is not None and item.requires_grad)
         return torch.tensor(value, dtype=torch.float64, device=first.device)
 
     @staticmethod
     def backward(ctx, upstream: Tensor) -> tuple:
         """Return the gradients of shapes as the inputs."""
-        wanted = ctx.needs_input_grad[2:]
+        inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[2:]
+        tracked = [item for item in inputs if item is not None]
         found: list[Tensor | None] = []
-        for is_wanted, like, gradient in zip(wanted, ctx.likes, ctx.gradients(wanted), strict=True):
+        for item, is_wanted, gradient in zip(inputs, wanted, ctx.gradients(wanted), strict=True):
             if is_wanted:
-                dtype, device = like
-                direction = torch.from_numpy(gradient).to(device)
-                found.append(_Fixed.apply(upstream, direction).to(dtype))
+                direction = torch.from_numpy(gradient).to(item.device)
+                found.append(_Fixed.apply(upstream, direction, *tracked).to(item.dtype))
             else:
                 found.append(None)
         return None, None, *found
 
 
 class _Fixed(torch.autograd.Function):
-    """A fixed direction, of any shape, times a number of shape (); once differentiable."""
+    """A direction times a number of shape (). It depends on inputs, which is not differentiated."""
 
     @staticmethod
-    def forward(ctx, upstream: Tensor, direction: Tensor) -> Tensor:
+    def forward(ctx, upstream: Tensor, direction: Tensor, *inputs: Tensor) -> Tensor:
         """Return the product, of the shape of `direction`."""
-        return upstream * direction
+        return upstream.to(direction) * direction
 
     @staticmethod
-    def backward(ctx, _: Tensor) -> tuple:
-        """Refuse: the direction is not a constant, it was only computed as one."""
+    def backward(ctx, *upstream: Tensor) -> tuple:
+        """Refuse."""
         raise RuntimeError(
             "wasserstein_distance, energy_distance and maximum_mean_discrepancy have first "
             "derivatives only: their gradient cannot be differentiated. Detach it."

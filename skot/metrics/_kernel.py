@@ -9,8 +9,13 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from skot.metrics._first_order import any_requires_grad, with_gradient
-from skot.metrics._samples import check_samples, mean_over_pairs, normalised_gradient
+from skot.metrics._first_order import Gradients, any_requires_grad, with_gradient
+from skot.metrics._samples import (
+    check_samples,
+    mean_over_pairs,
+    normalised_gradient,
+    total_weight,
+)
 from skot.numerics.tiles import row_tiles
 from skot.utils._sklearn import Interval, StrOptions, validate_params
 
@@ -126,11 +131,11 @@ def maximum_mean_discrepancy(
         kernel = partial(_gaussian, gamma=rate)
     within = _mean_within(kernel, X, a, unbiased) + _mean_within(kernel, Y, b, unbiased)
     value = within - 2.0 * mean_over_pairs(kernel, X, Y, a, b)
-
-    def gradients(wanted: Sequence[bool]) -> list[np.ndarray | None]:
-        profile = partial(_gaussian_profile, gamma=rate)
-        return _discrepancy_gradients(profile, inputs, wanted, 1.0 if unbiased else 0.0)
-
+    if not any_requires_grad(inputs):
+        return value
+    profile = partial(_gaussian_profile, gamma=rate)
+    diagonal = 1.0 if unbiased else 0.0
+    gradients = _discrepancy_gradients(profile, inputs, diagonal)
     return with_gradient(value, inputs, gradients)
 
 
@@ -152,9 +157,9 @@ def _distance_profile(X: np.ndarray, Y: np.ndarray) -> Profile:
 def _discrepancy_gradients(
     profile: Callable[[np.ndarray, np.ndarray], Profile],
     inputs: tuple[Any, Any, Any, Any],
-    wanted: Sequence[bool],
-    diagonal: float,
-) -> list[np.ndarray | None]:
+    diagonal: float = 0.0,
+    scale: float = 1.0,
+) -> Gradients:
     r"""Gradients of :math:`E k(x, x') + E k(y, y') - 2 E k(x, y)` in X, Y, a and b.
 
     Parameters
@@ -163,35 +168,52 @@ def _discrepancy_gradients(
         Returns a tile of the kernel and one of what its gradient is divided by x - y.
     inputs : tuple
         X, Y, a and b as given; weights may be None.
-    wanted : sequence of bool
-        Which of the four are needed.
-    diagonal : float
+    diagonal : float, default=0.0
         The kernel of a row and itself where such pairs are left out, zero where they are not.
+    scale : float, default=1.0
+        By which the gradients are multiplied.
 
     Returns
     -------
-    gradients : list
-        Four arrays, or None where not wanted.
+    gradients : callable
+        Those that are wanted. The inputs are copied now.
     """
     X, Y, a, b = check_samples(*inputs, keep_zeros=True)
-    found: list[np.ndarray | None] = [None] * 4
-    for side, Z, other, weights, others in ((0, X, Y, a, b), (1, Y, X, b, a)):
-        if not (wanted[side] or wanted[side + 2]):
-            continue
-        within, pull = _means_and_slopes(profile, Z, Z, weights)
-        between, push = _means_and_slopes(profile, Z, other, others)
-        # Without the diagonal: (K - k w.w) / (1 - w.w), with the gradient of a quotient in w.
-        repeated = weights @ weights
-        rest = 1.0 - repeated if diagonal else 1.0
-        found[side] = 2.0 * weights[:, None] * (pull / rest - push)
-        if wanted[side + 2]:
-            in_weights = 2.0 * within
-            if diagonal:
-                mean = (weights @ within - diagonal * repeated) / rest
-                in_weights = (in_weights - 2.0 * weights * (diagonal - mean)) / rest
-            in_weights -= 2.0 * between
-            found[side + 2] = normalised_gradient(in_weights, inputs[side + 2])
-    return found
+    totals = [total_weight(weights) for weights in inputs[2:]]
+
+    def gradients(wanted: Sequence[bool]) -> list[np.ndarray | None]:
+        found: list[np.ndarray | None] = [None] * 4
+        for side, Z, other, weights, others in ((0, X, Y, a, b), (1, Y, X, b, a)):
+            if wanted[side] or wanted[side + 2]:
+                in_points, in_weights = _side_gradients(
+                    profile, Z, other, weights, others, diagonal
+                )
+                in_weights = normalised_gradient(in_weights, weights, totals[side])
+                found[side], found[side + 2] = scale * in_points, scale * in_weights
+        return found
+
+    return gradients
+
+
+def _side_gradients(
+    profile: Callable[[np.ndarray, np.ndarray], Profile],
+    X: np.ndarray,
+    Y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    diagonal: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the discrepancy in X, of shape (n, n_features), and in a, of shape (n,)."""
+    within, pull = _means_and_slopes(profile, X, X, a)
+    between, push = _means_and_slopes(profile, X, Y, b)
+    if not diagonal:
+        return 2.0 * a[:, None] * (pull - push), 2.0 * (within - between)
+    # Without the diagonal the mean within is (K - k a.a) / (1 - a.a).
+    repeated = a @ a
+    rest = 1.0 - repeated
+    mean = (a @ within - diagonal * repeated) / rest
+    within = (within - (diagonal - mean) * a) / rest
+    return 2.0 * a[:, None] * (pull / rest - push), 2.0 * (within - between)
 
 
 def _means_and_slopes(
@@ -288,11 +310,10 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | 
     within = mean_over_pairs(cdist, X, X, a, a) + mean_over_pairs(cdist, Y, Y, b, b)
     # Rounding can leave a tiny negative number for equal samples.
     distance = float(np.sqrt(max(0.0, 2.0 * between - within)))
-
-    def gradients(wanted: Sequence[bool]) -> list[np.ndarray | None]:
-        # The square is minus a discrepancy. In a minimum, zero is a subgradient.
-        scale = -0.5 / distance if distance > 0.0 else 0.0
-        found = _discrepancy_gradients(_distance_profile, inputs, wanted, diagonal=0.0)
-        return [None if gradient is None else scale * gradient for gradient in found]
-
-    return with_gradient(distance, inputs, gradients)
+    if not any_requires_grad(inputs):
+        return distance
+    # The square is minus a discrepancy. In a minimum, zero is a subgradient.
+    scale = -0.5 / distance if distance > 0.0 else 0.0
+    return with_gradient(
+        distance, inputs, _discrepancy_gradients(_distance_profile, inputs, scale=scale)
+    )

@@ -67,13 +67,14 @@ def _weigh(X: np.ndarray, weights: Any, keep_zeros: bool) -> tuple[np.ndarray, n
     return X, weights / weights.sum()
 
 
-def normalised_gradient(gradient: np.ndarray, weights: Any) -> np.ndarray:
-    """Gradient (n,) in weights of any sum, from the one (n,) in weights that sum to one."""
-    weights = check_weights(to_numpy(weights), len(gradient))
-    largest = weights.max()
-    shares = weights / largest
-    total = shares.sum()
-    return (gradient - shares @ gradient / total) / total / largest
+def total_weight(weights: Any) -> float:
+    """Sum of weights (n,) as they were given; 1 for None."""
+    return 1.0 if weights is None else float(to_numpy(weights).sum(dtype=np.float64))
+
+
+def normalised_gradient(gradient: np.ndarray, shares: np.ndarray, total: float) -> np.ndarray:
+    """Gradient (n,) in weights that sum to `total`, from the one in their shares (n,) of it."""
+    return (gradient - shares @ gradient) / total
 
 
 def mean_over_pairs(

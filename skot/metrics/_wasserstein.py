@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skot.metrics._first_order import with_gradient
-from skot.metrics._samples import SamplePair, check_samples, normalised_gradient
+from skot.metrics._first_order import any_requires_grad, with_gradient
+from skot.metrics._samples import SamplePair, check_samples, normalised_gradient, total_weight
 from skot.numerics.tiles import row_tiles
 from skot.solvers._exact import ExactPlan, assignment, monotone, network_simplex
 from skot.utils._sklearn import Interval, validate_params
@@ -117,11 +117,15 @@ def wasserstein_distance(
     plan, unit = _solve(samples, p)
     _warn_unless_exact(plan, p)
     distance = float(unit * plan.value ** (1.0 / p))
+    inputs = (X, Y, a, b)
+    if not any_requires_grad(inputs):
+        return distance
+    samples, totals = check_samples(*inputs, keep_zeros=True), (total_weight(a), total_weight(b))
 
-    def gradients(_: Sequence[bool]) -> list[np.ndarray | None]:
-        return _gradients(check_samples(X, Y, a, b, keep_zeros=True), (a, b), plan, unit, p)
+    def gradients(_: Sequence[bool]) -> list[np.ndarray]:
+        return _gradients(samples, totals, plan, unit, p)
 
-    return with_gradient(distance, (X, Y, a, b), gradients)
+    return with_gradient(distance, inputs, gradients)
 
 
 def _solve(samples: SamplePair, p: float) -> tuple[ExactPlan, float]:
@@ -159,9 +163,9 @@ def _warn_unless_exact(plan: ExactPlan, p: float) -> None:
 
 
 def _gradients(
-    samples: SamplePair, weights: tuple[Any, Any], plan: ExactPlan, unit: float, p: float
-) -> list[np.ndarray | None]:
-    """Gradients in X, Y, a and b; None for weights that were not given."""
+    samples: SamplePair, totals: tuple[float, float], plan: ExactPlan, unit: float, p: float
+) -> list[np.ndarray]:
+    """Gradients in X, Y, a and b, where the weights were given with such totals."""
     X, Y, a, b = samples
     kept_X, kept_Y = np.flatnonzero(a), np.flatnonzero(b)
     # d(cost ** (1 / p)); in a minimum, zero is a subgradient.
@@ -177,18 +181,11 @@ def _gradients(
     np.add.at(gradient_X, rows, steps)
     np.subtract.at(gradient_Y, columns, steps)
     slope = unit * outer / p
-    in_weights = [
-        None if w is None else slope * normalised_gradient(_all_duals(*sides), w)
-        for w, sides in zip(
-            weights,
-            (
-                (X / unit, Y[kept_Y] / unit, kept_X, plan.f, plan.g, p),
-                (Y / unit, X[kept_X] / unit, kept_Y, plan.g, plan.f, p),
-            ),
-            strict=True,
-        )
-    ]
-    return [gradient_X, gradient_Y, *in_weights]
+    f = _all_duals(X / unit, Y[kept_Y] / unit, kept_X, plan.f, plan.g, p)
+    g = _all_duals(Y / unit, X[kept_X] / unit, kept_Y, plan.g, plan.f, p)
+    gradient_a = slope * normalised_gradient(f, a, totals[0])
+    gradient_b = slope * normalised_gradient(g, b, totals[1])
+    return [gradient_X, gradient_Y, gradient_a, gradient_b]
 
 
 def _all_duals(
