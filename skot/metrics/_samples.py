@@ -1,5 +1,6 @@
 """What every comparison of two samples starts with."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,7 +65,8 @@ def _weigh(X: np.ndarray, weights: Any, keep_zeros: bool) -> tuple[np.ndarray, n
     weights = weights / weights.max()
     if not keep_zeros:
         X, weights = X[weights > 0], weights[weights > 0]
-    return X, weights / weights.sum()
+    # In any order of the rows the sum is the same, and so are the shares.
+    return X, weights / math.fsum(weights)
 
 
 def total_weight(weights: Any) -> float:

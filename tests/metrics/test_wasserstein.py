@@ -164,6 +164,14 @@ def test_a_light_row_that_is_far_away_counts_in_full(n_features):
     assert wasserstein_distance(X, Y, a=a) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_the_order_of_weighted_rows_is_nothing(rng, n_features):
+    X, a, order = rng.normal(size=(30, n_features)), rng.random(30), rng.permutation(30)
+    assert wasserstein_distance(X, X[order], a=a, b=a[order]) == 0.0
+    # The square root of what rounding leaves of 1 / 30 - 3 / 90.
+    assert wasserstein_distance(X, np.repeat(X, 3, axis=0)) == pytest.approx(0.0, abs=3e-8)
+
+
 def test_says_how_far_it_is_from_exact(rng, monkeypatch):
     X, Y, a, b = samples(0, 20, 25, 2)
     optimum = wasserstein_distance(X, Y, a=a, b=b)
