@@ -7,7 +7,6 @@ the number of operations around them: here three per half step, in buffers that 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from skot.solvers._arrival import Arrival
 
@@ -20,9 +19,9 @@ _LOWEST_EXPONENT = -300.0
 _LARGEST_SCALING = 100.0
 #: A column sum below this is made of cut exponents, and tells nothing.
 _LOST_COLUMN = 1e-80
-#: From this many entries on torch's product and exponential are faster than NumPy's; up to so
-#: many entries it does an operation without entering a parallel region.
-_TORCH_ENTRIES, _SERIAL_ENTRIES = 2**13, 2**15
+#: OpenBLAS shares products of a matrix with a vector, or with a matrix, from so many entries or
+#: multiplications on (interface/gemv.c and gemm.c of 0.3.30).
+_SHARED_ENTRIES, _SHARED_PRODUCTS = 9216, 2**18
 
 
 #: Without the checks of the methods of arrays, which take longer than a row of numbers.
@@ -30,7 +29,7 @@ _add, _minimum, _maximum = np.add.reduce, np.minimum.reduce, np.maximum.reduce
 
 
 class LeanCosts(NamedTuple):
-    """Costs ``column - factor * left @ right`` up to row constants, or ``column`` holds all of them.
+    """Costs ``column - factor * left @ right`` up to row constants, or all in ``column``.
 
     Attributes
     ----------
@@ -77,13 +76,8 @@ class LeanCosts(NamedTuple):
             out += h
             return _largest(out)
         bias = h - self.column / epsilon
-        factor = self.factor / epsilon
-        if out.size < _TORCH_ENTRIES:
-            np.dot(self.left * factor, self.right, out=out)
-            out += bias
-        else:
-            tensors = (torch.from_numpy(array) for array in (bias, self.left, self.right))
-            torch.addmm(*tensors, alpha=factor, out=torch.from_numpy(out))
+        np.dot(self.left * (self.factor / epsilon), self.right, out=out)
+        out += bias
         return self.product_bound / epsilon + _largest(bias)
 
 
@@ -156,7 +150,8 @@ class LeanKernel:
             self.is_cut = not float(logits.min()) >= _LOWEST_EXPONENT
             if self.is_cut:
                 np.maximum(logits, _LOWEST_EXPONENT, out=logits)
-        exponential_in_place(logits)
+        # Not torch.exp: its vector library shares work among threads that torch itself would not.
+        np.exp(logits, out=logits)
 
     def in_range(self, h: np.ndarray) -> bool:
         """Whether scalings relative to the absorbed potential are safe."""
@@ -196,22 +191,15 @@ class LeanKernel:
         largest = logits.max(0)
         logits -= largest
         np.maximum(logits, _LOWEST_EXPONENT, out=logits)
-        return -(largest + np.log(exponential_in_place(logits).sum(0)))
+        return -(largest + np.log(np.exp(logits, out=logits).sum(0)))
+
+
+def is_shared(n: int, m: int, width: int = 1) -> bool:
+    """Whether BLAS would share products of matrices of so many rows and features among threads."""
+    return max(n * m, n * width, m * width) >= _SHARED_ENTRIES or n * m * width > _SHARED_PRODUCTS
 
 
 def _largest(values: np.ndarray) -> float:
     """Largest absolute value; not a number where one is not."""
     flat = values.reshape(-1)
     return float(max(_maximum(flat), -_minimum(flat)))
-
-
-def exponential_in_place(values: np.ndarray) -> np.ndarray:
-    """Exponential of a matrix, in tiles too small for torch to share among threads."""
-    n, m = values.shape
-    if values.size < _TORCH_ENTRIES or m > _SERIAL_ENTRIES:
-        return np.exp(values, out=values)
-    step = _SERIAL_ENTRIES // m
-    tensor = torch.from_numpy(values)
-    for start in range(0, n, step):
-        tensor[start : start + step].exp_()
-    return values

@@ -74,8 +74,10 @@ class LeanProblem(NamedTuple):
         return EntropicPlan(costs, a, b, potential, epsilon, 1.0, (row, column))
 
 
-def read_lean(cost: Any, x: Any, y: Any, a: Any, b: Any, settings: Settings) -> LeanProblem | None:
-    """Read a plain problem; None for everything else."""
+def plain_arrays(
+    cost: Any, x: Any, y: Any, a: Any, b: Any, settings: Settings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Points and weights x, y, a, b of a plain problem; None for everything else."""
     if not (cost is None or cost == "sqeuclidean" or type(cost) is SquaredEuclidean):
         return None
     x, y = _as_points(x), _as_points(y)
@@ -87,8 +89,11 @@ def read_lean(cost: Any, x: Any, y: Any, a: Any, b: Any, settings: Settings) -> 
     ):
         return None
     a, b = _as_weights(a, len(x)), _as_weights(b, len(y))
-    if a is None or b is None:
-        return None
+    return None if a is None or b is None else (x, y, a, b)
+
+
+def read_lean(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> LeanProblem | None:
+    """Put points of shape (n, d), (m, d) into good coordinates; None where there are none."""
     # As in skot.costs.SquaredEuclidean.standardize, but for the unit. Relative to one row, so that
     # equal points stay equal.
     u = x[0] - y[0]

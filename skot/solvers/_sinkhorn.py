@@ -16,11 +16,13 @@ from skot.solvers._batches import solve_batch, solve_grid, solve_supported
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
 from skot.solvers._lean import solve_lean
-from skot.solvers._lean_problem import LeanProblem, read_lean
+from skot.solvers._lean_kernel import is_shared
+from skot.solvers._lean_problem import LeanProblem, plain_arrays, read_lean
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor
 
 
@@ -211,9 +213,12 @@ def sinkhorn(
     settings.check()
     check_integer("max_iter", max_iter, 1)
     if initializer is None and class_cost is None:
-        lean = read_lean(cost, x, y, a, b, settings)
-        if lean is not None:
-            return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
+        arrays = plain_arrays(cost, x, y, a, b, settings)
+        if arrays is not None:
+            with SerialBlas(is_shared(len(arrays[0]), *arrays[1].shape)):
+                lean = read_lean(*arrays)
+                if lean is not None:
+                    return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
     if isinstance(cost, PrecomputedCost):
         cost.validate()  # cloning would cut a matrix from its graph
     else:

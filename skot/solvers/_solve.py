@@ -26,10 +26,14 @@ from skot.solvers._iteration import (
 )
 from skot.solvers._kernels import HalfSteps, StoredKernel, StreamedKernel
 from skot.solvers._lean import solve_lean
+from skot.solvers._lean_kernel import is_shared
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
+from skot.utils._threads import SerialBlas
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
 SMALL, _EASY_TOL = 2**20, 1e-3
+#: Up to this many entries one problem on the CPU is solved by the core in NumPy.
+_LEAN = 2**19
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
 #: What float32 products may hide of the marginal error.
@@ -112,8 +116,11 @@ class Settings:
 
     def allow_lean(self, n_entries: int) -> bool:
         """Whether one problem on the CPU is small enough for the core in NumPy."""
-        in_double = self.dtype != torch.float32
-        return in_double and n_entries <= SMALL and self.keep_kernel(n_entries, torch.float64)
+        if self.dtype == torch.float32 or not self.keep_kernel(n_entries, torch.float64):
+            return False
+        # Beyond, the other path is faster: in float32, or on few entries at tight tolerances.
+        needs_double = self.dtype == torch.float64 and self.tol >= _SPARSE_TOL
+        return n_entries <= (SMALL if needs_double else _LEAN)
 
     def in_units_of(self, unit: float) -> "Settings":
         """Express the regularisation in scaled units.
@@ -271,20 +278,21 @@ class PairwiseSolve:
         return is_single and self._settings.allow_lean(n * m)
 
     def _run_lean(self, g: Tensor | None) -> Iterate:
-        settings = self._settings
-        return solve_lean(
-            self._costs.lean(),
-            self._a[0].numpy(),
-            self._b[0].numpy(),
-            None if g is None else g[0].numpy(),
-            epsilon=settings.epsilon,
-            tol=settings.tol,
-            memory=settings.memory,
-            annealing=settings.annealing,
-            scale=self._costs.scale,
-            largest=self._costs.magnitude(),
-            progress=self._progress,
-        ).as_iterate()
+        settings, costs = self._settings, self._costs.lean()
+        with SerialBlas(is_shared(*costs.shape)):
+            return solve_lean(
+                costs,
+                self._a[0].numpy(),
+                self._b[0].numpy(),
+                None if g is None else g[0].numpy(),
+                epsilon=settings.epsilon,
+                tol=settings.tol,
+                memory=settings.memory,
+                annealing=settings.annealing,
+                scale=self._costs.scale,
+                largest=self._costs.magnitude(),
+                progress=self._progress,
+            ).as_iterate()
 
     def _arrival(self, noise: float = 0.0) -> Arrival:
         settings = self._settings
