@@ -29,11 +29,12 @@ from skot.solvers._lean_kernel import LeanCosts, LeanKernel, LeanPass
 from skot.solvers._newton import newton
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
-_ANNEALING_BELOW = 0.01
+_ANNEALING_BELOW = 0.02
 #: Plain passes between two checks, by the number of points of the larger side.
-_BLOCKS = ((70, 6), (140, 4), (300, 2))
-#: Newton's method pays below this tolerance, up to so many entries, after so many passes.
-_NEWTON_TOL, _NEWTON_SIZE, _NEWTON_PASSES = 1e-4, 2**18, 36
+_BLOCKS = ((40, 8), (140, 6), (300, 3))
+#: Newton's method pays below this tolerance after so many passes, by the number of entries.
+_NEWTON_TOL = 1e-4
+_NEWTON_PASSES = ((2**14, 24), (2**17, 36), (2**18, 60))
 #: Passes after which it is tried whatever the tolerance.
 _SLOW_PASSES = 150
 
@@ -159,9 +160,11 @@ def block_length(shape: tuple[int, int], memory: int) -> int:
 
 def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:
     """Passes after which Newton's method takes over."""
-    if memory == 0 or shape[0] * shape[1] > _NEWTON_SIZE:
+    if memory == 0:
         return np.inf
-    return _NEWTON_PASSES if tol < _NEWTON_TOL else _SLOW_PASSES
+    entries = shape[0] * shape[1]
+    patience = next((passes for size, passes in _NEWTON_PASSES if entries <= size), np.inf)
+    return patience if tol < _NEWTON_TOL else max(patience, _SLOW_PASSES)
 
 
 class _Iteration:

@@ -22,7 +22,7 @@ CIRCLE_UNIT = 0.0767
 
 @pytest.fixture
 def no_newton(monkeypatch):
-    monkeypatch.setattr(lean_module, "_NEWTON_SIZE", 0)
+    monkeypatch.setattr(lean_module, "_NEWTON_PASSES", ())
 
 
 def duplicated_points(seed, scale):
@@ -117,7 +117,7 @@ def test_newton_agrees_with_the_iteration(monkeypatch):
     options = {"epsilon": 0.002, "tol": 1e-10, "max_iter": 50_000}
     handed_over = sinkhorn(*problem, **options)
     assert solved
-    monkeypatch.setattr(lean_module, "_NEWTON_SIZE", 0)
+    monkeypatch.setattr(lean_module, "_NEWTON_PASSES", ())
     count = len(solved)
     alone = sinkhorn(*problem, **options)
     assert len(solved) == count
