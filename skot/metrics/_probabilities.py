@@ -25,18 +25,22 @@ class ProbabilityTransport:
     Attributes
     ----------
     value : Tensor of shape (n_rows,)
-        Dual values in float64; carry the gradients with respect to the histograms.
+        Dual values in float64, lower bounds of the cost whether converged or not but for what
+        `debiased` takes away; carry the gradients with respect to the histograms.
     f, g : Tensor of shape (n_rows, n), (n_rows, m)
         Potentials of the two sides in float64, with ``<a, f> = <b, g>``, finite where
         a probability is zero. Up to constants they are the gradients of `value`, but for what
         `debiased` takes away.
     passes : Tensor of shape (n_rows,)
-        Sinkhorn passes of each problem until its own tolerance was reached, those of the cost of
+        Sinkhorn passes of each problem until it had converged, those of the cost of
         a side with itself not included.
     marginal_error : Tensor of shape (n_rows,)
-        L1 error of the second marginal; the first is exact.
+        L1 error of the second marginal; the first is exact. With `debiased` the largest of the
+        three solves.
     converged : Tensor of shape (n_rows,)
-        Whether `marginal_error` is at most the tolerance.
+        Whether `marginal_error` is at most the tolerance, and where there is mass no entry of `g`
+        is further from its own update than this share of the range of the cost. With `debiased`,
+        whether this holds for all three solves.
     """
 
     value: Tensor
@@ -91,7 +95,8 @@ def probability_transport_loss(
     max_iter : int, default=1000
         Passes of each problem.
     tol : float, default=1e-4
-        L1 marginal error to reach.
+        L1 marginal error to reach; also how far potentials may be from their updates, as a share
+        of the range of the cost.
 
     Returns
     -------
@@ -191,7 +196,8 @@ def probability_transport(
     max_iter : int, default=1000
         Passes of each problem.
     tol : float, default=1e-4
-        L1 marginal error to reach.
+        L1 marginal error to reach; also how far potentials may be from their updates, as a share
+        of the range of the cost.
 
     Returns
     -------
@@ -256,11 +262,14 @@ def probability_transport(
         gauge = 0.5 * ((problem.a * f).sum(1) - (problem.b * g).sum(1))[:, None]
         f, g = f - gauge, g + gauge
     value = with_weight_gradients(f, g, problem.a, problem.b)
+    error, converged = reached.error, reached.converged
     if debiased:
         for side in (problem.a, problem.b):
-            own = epsilon * solve_self_transport(exponents, side.detach(), max_iter, tol)
-            value = value - (side * (own + 0.5 * lowest)).sum(1)
-    parts = (value, f, g, reached.passes, reached.error, reached.error <= tol)
+            own = solve_self_transport(exponents, side.detach(), max_iter, tol)
+            half = 0.5 * (epsilon * (own.log_u + own.log_v) + lowest)
+            value = value - (side * half).sum(1)
+            error, converged = torch.maximum(error, own.error), converged & own.converged
+    parts = (value, f, g, reached.passes, error, converged)
     return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
 
 
