@@ -1,7 +1,7 @@
 """Entropic transport between many pairs of small histograms: a loss on class probabilities."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._histograms import solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
+from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_tensor
 
 __all__ = ["ProbabilityTransport", "probability_transport", "probability_transport_loss"]
@@ -51,6 +52,36 @@ class ProbabilityTransport:
     converged: Tensor
 
 
+@overload
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = ...,
+    initializer: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[False] = ...,
+) -> Tensor: ...
+
+
+@overload
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = ...,
+    initializer: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[True],
+) -> ProbabilityTransport: ...
+
+
 def probability_transport_loss(
     a: Any,
     b: Any,
@@ -61,7 +92,8 @@ def probability_transport_loss(
     initializer: Any = None,
     max_iter: int = 1000,
     tol: float = 1e-4,
-) -> Tensor:
+    return_result: bool = False,
+) -> "Tensor | ProbabilityTransport":
     r"""Entropic transport cost between rows of class probabilities, as a loss.
 
     .. math::
@@ -97,10 +129,12 @@ def probability_transport_loss(
     tol : float, default=1e-4
         L1 marginal error to reach; also how far potentials may be from their updates, as a share
         of the range of the cost.
+    return_result : bool, default=False
+        Whether to return what :func:`probability_transport` returns. Nothing is warned of then.
 
     Returns
     -------
-    loss : Tensor of shape (n_rows,) or ()
+    loss : Tensor of shape (n_rows,) or (), or ProbabilityTransport
         One value per row, in the dtype of the histograms, differentiable in `a` and `b`.
 
     Raises
@@ -108,6 +142,12 @@ def probability_transport_loss(
     ValueError
         For inconsistent shapes, probabilities that are negative, not finite or all zero, a cost
         that is not symmetric with `debiased`, or parameters out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If problems did not converge; their values are lower bounds then, but for what `debiased`
+        takes away.
 
     See Also
     --------
@@ -158,6 +198,16 @@ def probability_transport_loss(
         max_iter=max_iter,
         tol=tol,
     )
+    if return_result:
+        return result
+    n_failed = int((~result.converged).sum())
+    if n_failed:
+        warn_not_converged(
+            f"probability_transport_loss did not converge for {n_failed} of "
+            f"{result.converged.numel()} rows: after {max_iter} passes the L1 marginal error is "
+            f"up to {float(result.marginal_error.max()):.2g}, or potentials still move, "
+            f"tol={tol:g}. Increase max_iter, epsilon (here {epsilon:.2g}) or tol."
+        )
     return result.value.to(_common_dtype(a, b))
 
 

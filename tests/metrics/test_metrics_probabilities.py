@@ -7,6 +7,7 @@ from _problems import plain_sinkhorn
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from sklearn.exceptions import ConvergenceWarning
 
 import skot.solvers._histograms as histograms
 from skot.costs import GridCost, PrecomputedCost, SupportCost
@@ -271,6 +272,18 @@ def test_too_few_passes():
     assert result.passes.tolist() == [3] * 30
     errors, _ = plain_sinkhorn(cost.numpy(), a[5].numpy(), b[5].numpy(), 0.02, 3)
     assert float(result.marginal_error[5]) == pytest.approx(errors[-1], rel=1e-9)
+
+
+def test_a_loss_that_did_not_converge_is_one_warning_at_the_line_of_the_user():
+    a, b, cost = problems(30)
+    options = {"epsilon": 0.02, "tol": 1e-8, "max_iter": 3}
+    with pytest.warns(ConvergenceWarning, match="30 of 30 rows.*max_iter") as caught:
+        loss = probability_transport_loss(a, b, cost, **options)
+    assert [warning.filename for warning in caught] == [__file__]
+    result = probability_transport_loss(a, b, cost, return_result=True, **options)
+    assert torch.equal(result.value, loss)
+    assert f"{float(result.marginal_error.max()):.2g}" in str(caught[0].message)
+    assert torch.equal(result.passes, probability_transport(a, b, cost, **options).passes)
 
 
 # Gradients
