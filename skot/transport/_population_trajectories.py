@@ -11,7 +11,7 @@ from skot.measures import EmpiricalMeasure
 from skot.transport._metric_training import METRIC, PathSolver
 from skot.transport._population_transport import PopulationTransport
 from skot.transport._score import at_most, divergence_to, warn_if_not_solved
-from skot.utils._points import FLOATS, check_n_times, check_points
+from skot.utils._points import check_n_times, check_points, float_types
 from skot.utils._sklearn import check_weights
 from skot.utils.tensors import output_dtype, to_numpy, to_tensor
 
@@ -207,7 +207,7 @@ class PopulationTrajectories:
             X = check_points(X, estimator=self, min_rows=n_least)
             X = validate_data(self, X, reset=reset, skip_check_array=True)
             return X, None if y is None else check_times(y, len(X))
-        options = {"reset": reset, "dtype": FLOATS, "ensure_min_samples": n_least}
+        options = {"reset": reset, "dtype": float_types(X), "ensure_min_samples": n_least}
         if y is None:
             return validate_data(self, X, **options), None
         y = to_numpy(y) if isinstance(y, Tensor) else y
