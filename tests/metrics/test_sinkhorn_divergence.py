@@ -9,7 +9,12 @@ from _problems import numpy_samples, plain_sinkhorn, random_pair
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 
-from skot.metrics import sinkhorn_divergence
+from skot.metrics import (
+    energy_distance,
+    maximum_mean_discrepancy,
+    sinkhorn_divergence,
+    wasserstein_distance,
+)
 
 X, Y = numpy_samples(shift=0.8)
 TIGHT = {"epsilon": 0.5, "tol": 1e-10, "max_iter": 20_000}
@@ -208,3 +213,17 @@ def test_bad_points(value):
             sinkhorn_divergence(*pair)
     with pytest.raises(ValueError, match="features|width|dimension|columns"):
         sinkhorn_divergence(X, Y[:, :1])
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [sinkhorn_divergence, wasserstein_distance, energy_distance, maximum_mean_discrepancy],
+)
+@pytest.mark.parametrize("needs_gradient", [False, True])
+def test_weights_of_bfloat16(distance, needs_gradient):
+    a, b = (torch.arange(1.0, n + 1.0) % 7 for n in (len(X), len(Y)))
+    expected = distance(X, Y, a=a, b=b)
+    half = a.bfloat16().requires_grad_(needs_gradient)
+    found = distance(torch.from_numpy(X), torch.from_numpy(Y), a=half, b=b.bfloat16())
+    found = found.item() if isinstance(found, torch.Tensor) else found
+    assert found == pytest.approx(expected, rel=1e-9)

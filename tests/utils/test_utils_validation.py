@@ -433,3 +433,10 @@ def test_nothing_known_is_still_an_error_in_a_float32_frame():
         check_points(pd.DataFrame({"u": [1.0, None]}, dtype="Float32"))
     with pytest.raises(ValueError, match="NaN"):
         check_points(pl.DataFrame({"u": [1.0, None]}).cast(pl.Float32))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_weights_of_bfloat16(kind):
+    weights = torch.tensor([0.5, 0.25, 0.0, 1.0, 1.25, 1.0], dtype=torch.bfloat16)
+    split = split_domains(BaseEstimator(), kind(X), kind(X), sample_weight=weights)
+    assert_allclose(split.weight_source, weights.double() / 4.0)
