@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from skot.utils._labels import as_label_array, check_source_labels, known_labels
-from skot.utils._points import FLOATS, check_points
+from skot.utils._points import check_points, float_types
 from skot.utils._sklearn import check_weights, feature_names
 from skot.utils._stack import stack_domains
 from skot.utils.tensors import output_dtype, to_numpy, to_tensor
@@ -223,7 +223,8 @@ def _validate_X(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> Any:
     if isinstance(X, torch.Tensor):
         X = check_points(X, estimator=estimator, min_rows=min_rows)
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
-    return validate_data(estimator, X, reset=reset, dtype=FLOATS, ensure_min_samples=min_rows)
+    options = {"dtype": float_types(X), "ensure_min_samples": min_rows}
+    return validate_data(estimator, X, reset=reset, **options)
 
 
 def _target_or_labels(
