@@ -70,7 +70,7 @@ def ott(
     decay=1.0,
     lse_mode=True,
 ):
-    """OTT-JAX (in log-domain by default), compiled beforehand; it stops on the L1 norm of one marginal."""
+    """OTT-JAX compiled beforehand; it stops on the L1 norm of one marginal."""
     import jax
 
     # The schedule starts at the mean cost; OTT takes the start as a multiple of the target, and

@@ -112,5 +112,6 @@ def small_summary(cells: dict) -> str | None:
     if not ratios:
         return None
     sizes = sorted({cell["n"] for cell in cells.values()})
-    return f"""With {sizes[0]} to {sizes[-1]} points it takes **{mean_of(ratios):.1f} times less time** than the
-fastest tuned peer (geometric mean of {len(ratios)} problems; {min(ratios):.2g} to {max(ratios):.0f} times)."""
+    return f"""With {sizes[0]} to {sizes[-1]} points it takes **{mean_of(ratios):.1f} times less
+time** than the fastest tuned peer (geometric mean of {len(ratios)} problems; {min(ratios):.2g} to
+{max(ratios):.0f} times)."""
