@@ -142,20 +142,27 @@ def ott_batch(x, y, a, b, epsilon, tol, *, dtype="float64", aim=1.0, chunk=None,
 
 
 @functools.cache
-def compile_ott(chunk, n, dtype, inner_iterations=10, momentum=1.0, lse_mode=True):
+def compile_ott(
+    chunk, n, dtype, inner_iterations=10, momentum=1.0, momentum_start=0, lse_mode=True
+):
     """Compile OTT-JAX for one size and one variant, for any epsilon and threshold."""
     import jax
     from ott.geometry import geometry, pointcloud
     from ott.problems.linear import linear_problem
     from ott.solvers.linear import acceleration, sinkhorn
 
+    accelerations = {}
+    if momentum != 1.0 or momentum_start:
+        accelerations["momentum"] = acceleration.Momentum(start=momentum_start, value=momentum)
+
     def solve(x, y, a, b, epsilon, threshold):
         solver = sinkhorn.Sinkhorn(
             lse_mode=lse_mode,
             threshold=threshold,
             inner_iterations=inner_iterations,
-            max_iterations=10**6,
-            momentum=acceleration.Momentum(value=momentum) if momentum != 1.0 else None,
+            # Its buffer of errors grows with the bound, for every problem.
+            max_iterations=10**4,
+            **accelerations,
         )
         geom = geometry.Geometry(pointcloud.PointCloud(x, y).cost_matrix, epsilon=epsilon)
         out = solver(linear_problem.LinearProblem(geom, a=a, b=b))
@@ -225,7 +232,9 @@ def batch_candidates(library: str, tol: float, n_solved: int) -> list[dict]:
         ]
     elif library == "ott-batch":
         variants = [{"lse_mode": False}, {}, {"lse_mode": False, "chunk": 16}, {"chunk": 16}]
-        variants += [{"momentum": 1.5, "chunk": 16}, {"inner_iterations": 4, "lse_mode": False}]
+        variants += [{"momentum": 1.5, "chunk": 16}, {"momentum": 1.5, "lse_mode": False}]
+        variants += [{"inner_iterations": 4, "lse_mode": False}]
+        variants += [{"momentum_start": 20, "chunk": 16}]
     else:
         variants = [{}]
     return [{**variant, "dtype": dtype} for variant in variants for dtype in dtypes]

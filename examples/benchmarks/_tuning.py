@@ -37,9 +37,13 @@ class Tuning:
     hints : list of dict
         Attempts at the same cell of the next smaller size: they say who runs first, who need not
         run, and where to aim.
+    unit : callable, default=None
+        ``unit(problem, settings, seconds)`` is what variants compete by, less than `seconds` if
+        they solve only some of the problem.
     """
 
-    def __init__(self, pool: Pool, problems: list, hints: list[dict] = ()) -> None:
+    def __init__(self, pool: Pool, problems: list, hints: list[dict] = (), unit=None) -> None:
+        self.unit = unit or (lambda problem, settings, seconds: seconds)
         self.pool, self.problems = pool, problems
         self.tol = problems[0].tol
         self.hints = {name_of(a["library"], a["settings"]): a for a in hints}
@@ -65,9 +69,10 @@ class Tuning:
         hint = self.hints.get(name_of(*variant))
         return math.inf if hint is None else hint.get("seconds", math.inf)
 
-    def _limit(self) -> float:
+    def _limit(self, settings: dict) -> float:
         reached = [a["seconds"] for a in self.attempts if a["status"] == "ok"]
-        return min([CUT, *(PATIENCE * seconds + PATIENCE_SECONDS for seconds in reached)])
+        share = self.unit(self.problems[0], settings, 1.0)
+        return min([CUT, *(PATIENCE * seconds / share + PATIENCE_SECONDS for seconds in reached)])
 
     def _tune(self, library: str, settings: dict, hint: dict | None) -> dict:
         worker = self.pool.get(library, settings.get("dtype", "float64"))
@@ -112,15 +117,16 @@ class Tuning:
 
     def _ratio(self, worker: Worker, settings: dict, problem) -> float:
         worker.prepare("tuning", problem, settings)
-        worker.once("tuning", self._limit())
+        worker.once("tuning", self._limit(settings))
         _, log_v, _ = worker.potentials("tuning")
         return problem.target_error(log_v) / self.tol
 
     def _time(self, worker: Worker, settings: dict) -> float:
         worker.prepare("tuning", self.problems[0], settings)
-        first = worker.once("tuning", self._limit())
+        first = worker.once("tuning", self._limit(settings))
         repeats = 5 if first < 0.1 else 1 if first < 1.0 else 0
-        return statistics.median([first, *(worker.once("tuning") for _ in range(repeats))])
+        times = [first, *(worker.once("tuning") for _ in range(repeats))]
+        return self.unit(self.problems[0], settings, statistics.median(times))
 
 
 def finalists(attempts: list[dict], *, close: float = 1.5) -> list[dict]:
