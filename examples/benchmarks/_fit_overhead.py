@@ -75,4 +75,9 @@ def solve_only(x, y):
     return run
 
 
-FIT_ADAPTERS = {"skot-fit": fit, "skot-solve": solve_only}
+def fit_or_solve(x, y, *, what):
+    """One of the two, in one process: a difference of two processes would be mostly theirs."""
+    return {"fit": fit, "solve": solve_only}[what](x, y)
+
+
+FIT_ADAPTERS = {"skot-fit": fit_or_solve}

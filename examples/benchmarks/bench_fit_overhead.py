@@ -5,6 +5,7 @@ in the plane, the estimator's defaults; the solver gets the estimator's own tens
 tolerance and precision. By turns, medians.
 """
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -15,20 +16,50 @@ from _turns import Entrant, Pool, take_turns
 from render import render_all
 
 SIZES = (50, 100, 200, 500)
+#: Pairs of processes, one after another: where memory lies is worth some per cent.
+PROCESSES = 3
 
 
-def measure(problem: FitProblem, pool: Pool, baseline: Path | None, rounds: int) -> dict:
-    """Return the times of fit and solver of one or two builds."""
+def measure(problem: FitProblem, baseline: Path | None, rounds: int) -> dict:
+    """Return the times of fit and solver of one or two builds, and their differences."""
+    runs = [measure_once(problem, baseline, rounds) for _ in range(PROCESSES)]
+    found: dict = {"n": problem.n, "commits": [commit()]}
+    if baseline is not None:
+        found["commits"].append(commit(baseline))
+    for build in runs[0]:
+        failed = [run[build]["reason"] for run in runs if "reason" in run[build]]
+        found[build] = {"reason": failed[0]} if failed else {}
+        for what in () if failed else ("fit", "solve", "overhead"):
+            found[build][what] = statistics.median(run[build][what] for run in runs)
+    return found
+
+
+def measure_once(problem: FitProblem, baseline: Path | None, rounds: int) -> dict[str, dict]:
+    """Return the medians of one process for each build.
+
+    The overhead is the median of the differences of a round: what slows the machine down for
+    longer than that slows both down.
+    """
     builds = {"skot": {}} | ({} if baseline is None else {"baseline": {"checkout": baseline}})
-    entrants = [
-        Entrant(f"{name} {what}", pool.get(f"skot-{what}", **where), {})
-        for name, where in builds.items()
-        for what in ("fit", "solve")
-    ]
-    found = take_turns(entrants, [problem], budget=60.0, rounds=(rounds, rounds))
-    pool.forget()
-    commits = [commit(), None if baseline is None else commit(baseline)]
-    return {**found, "n": problem.n, "commits": commits}
+    with Pool() as pool:
+        entrants = {
+            (build, what): Entrant(f"{build} {what}", pool.get("skot-fit", **where), {"what": what})
+            for build, where in builds.items()
+            for what in ("fit", "solve")
+        }
+        take_turns(entrants.values(), [problem], budget=60.0, rounds=(rounds, rounds))
+    found = {}
+    for build in builds:
+        pair = [entrants[build, what] for what in ("fit", "solve")]
+        failed = [entrant.failure for entrant in pair if entrant.failure is not None]
+        if failed:
+            found[build] = {"reason": failed[0]}
+            continue
+        fits, solves = (entrant.times[0] for entrant in pair)
+        differences = [fit - solve for fit, solve in zip(fits, solves, strict=True)]
+        medians = (statistics.median(values) for values in (fits, solves, differences))
+        found[build] = dict(zip(("fit", "solve", "overhead"), medians, strict=True))
+    return found
 
 
 def main() -> None:
@@ -42,12 +73,11 @@ def main() -> None:
     pin(args.core)
     store = Store(args.output, fresh=args.fresh)
     store.begin()
-    with Pool() as pool:
-        for n in args.n:
-            problem = FitProblem(n)
-            cell = measure(problem, pool, args.baseline, 15 if args.quick else args.rounds)
-            store.put(problem.key, **cell)
-            report(line(cell))
+    for n in args.n:
+        problem = FitProblem(n)
+        cell = measure(problem, args.baseline, 15 if args.quick else args.rounds)
+        store.put(problem.key, **cell)
+        report(line(cell))
     ours, before = (
         [value for cell in store.cells.values() if (value := overhead(cell, build)) is not None]
         for build in ("skot", "baseline")
