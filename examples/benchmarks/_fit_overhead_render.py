@@ -46,7 +46,7 @@ def fit_overhead_section(cells: dict) -> str:
 
 `SinkhornTransport().fit(X, Y)` with its defaults for two Gaussian clouds of n points in the plane,
 and `sinkhorn` alone on the estimator's own tensors, with its epsilon, tolerance and precision; by
-turns, also with an earlier version where one was measured. Medians, of the
-difference of a round for what is added; milliseconds.
+turns, also with an earlier version where one was measured. Medians (of the differences of the
+rounds, for the overhead); milliseconds.
 
 """ + table(header, rows)

@@ -112,6 +112,7 @@ def small_summary(cells: dict) -> str | None:
     if not ratios:
         return None
     sizes = sorted({cell["n"] for cell in cells.values()})
-    return f"""With {sizes[0]} to {sizes[-1]} points it takes **{mean_of(ratios):.1f} times less
-time** than the fastest tuned peer (geometric mean of {len(ratios)} problems; {min(ratios):.2g} to
-{max(ratios):.0f} times)."""
+    mean, least, most = mean_of(ratios), min(ratios), max(ratios)
+    first, last = sizes[0], sizes[-1]
+    return f"""With {first} to {last} points: **{mean:.1f} times less time** than the fastest
+tuned peer (geometric mean of {len(ratios)} problems; {least:.2g} to {most:.0f} times)."""
