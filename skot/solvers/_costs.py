@@ -163,6 +163,10 @@ class PointCosts:
         left, right, row, column = self._factors
         return float(row.mean() + column.mean() - left.mean(0) @ right.mean(0))
 
+    def range(self) -> float:
+        """Bound on the range of the costs, up to row constants."""
+        return self.magnitude()
+
     def magnitude(self) -> float:
         """Bound on the size of the terms that are added up in a logit times epsilon."""
         if self._factors is None:
@@ -211,6 +215,10 @@ class MatrixCosts:
     def scale(self) -> float:
         """Typical cost."""
         return float((self._matrix - self._matrix.min()).mean())
+
+    def range(self) -> float:
+        """Range of the costs."""
+        return float(self._matrix.max() - self._matrix.min())
 
     def magnitude(self) -> float:
         """Bound on the size of the terms that are added up in a logit times epsilon."""

@@ -290,14 +290,14 @@ class PairwiseSolve:
                 memory=settings.memory,
                 annealing=settings.annealing,
                 scale=self._costs.scale,
-                largest=self._costs.magnitude(),
+                largest=self._costs.range(),
                 progress=self._progress,
             ).as_iterate()
 
     def _arrival(self, noise: float = 0.0) -> Arrival:
         settings = self._settings
         tol = max(0.5 * settings.tol, settings.tol - noise)
-        return Arrival(tol, self._costs.magnitude() / settings.epsilon)
+        return Arrival(tol, self._costs.range() / settings.epsilon)
 
     def _iterate(
         self, kernel, h: Tensor, leave=None, *, noise: float = 0.0, max_passes: int | None = None
