@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -200,7 +201,8 @@ def sinkhorn(
 
     Examples
     --------
-    >>> import torch
+    >>> import numpy as np
+    import torch
     >>> from skot.solvers import sinkhorn
     >>> x = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     >>> result = sinkhorn(x, x + 3.0, epsilon=0.05, tol=1e-9)
@@ -258,7 +260,7 @@ def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) ->
         plan=problem.plan(solution.h, epsilon),
         marginal_error=solution.error,
         converged=solution.converged,
-        dual_value=torch.tensor(float(problem.a @ f + problem.b @ g), dtype=torch.float64),
+        dual_value=torch.from_numpy(np.asarray(problem.a @ f + problem.b @ g)),
         n_iter=progress.n_passes,
         errors=tuple(progress.errors),
         epsilon=epsilon,

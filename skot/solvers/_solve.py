@@ -32,6 +32,8 @@ from skot.utils._threads import SerialBlas
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
 SMALL, _EASY_TOL = 2**20, 1e-3
+#: A kernel of so many entries (64 KiB) is kept whatever the working memory.
+_ANY_MEMORY = 2**13
 #: Up to this many entries one problem on the CPU is solved by the core in NumPy.
 _LEAN = 2**19
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
@@ -111,6 +113,8 @@ class Settings:
         """Whether a kernel is kept in memory."""
         if self.storage != "auto":
             return self.storage == "kernel"
+        if n_entries <= _ANY_MEMORY:
+            return True
         mebibytes = n_entries * torch.finfo(dtype).bits / 8 / 2**20
         return mebibytes <= get_config()["working_memory"]
 
