@@ -9,7 +9,6 @@ from torch import Tensor
 from skot.base import Component
 from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
 from skot.solvers import Initializer
-from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._histograms import solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
+from skot.solvers._derivatives import PlanEntries, PlanGraph, PlanProduct, needs_graph
 
 
 class EntropicPlan:
@@ -17,6 +18,9 @@ class EntropicPlan:
 
     The source potential is always the exact half step of the target potential, so the source
     marginal holds to rounding; the target marginal holds to the marginal error of the solve.
+
+    Products and the array follow the inputs of the solve that require a gradient; tiles, marginals
+    and the cost are plain numbers without one.
 
     Parameters
     ----------
@@ -35,10 +39,21 @@ class EntropicPlan:
     """
 
     def __init__(self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float, unit, constant):
+        self._graph: PlanGraph | None = None
         self._costs = costs
         self._a, self._b = a, b
         self._h, self._epsilon = h, epsilon
         self._unit, self._constant = unit, constant
+
+    def follow(self, graph: PlanGraph) -> None:
+        """Make products differentiable.
+
+        Parameters
+        ----------
+        graph : PlanGraph
+            What the plan depends on.
+        """
+        self._graph = graph
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,10 +86,9 @@ class EntropicPlan:
         Returns
         -------
         product : Tensor of shape (n,) or (n, k)
-            ``P @ values``. Memory O(n k + m k).
+            ``P @ values``. Memory O(n k + m k). Differentiable once in the inputs of the solve.
         """
-        values = values.detach().to(self._a)
-        return torch.cat([tile @ values for _, tile in self.tiles()])
+        return self._differentiable_product(values, transposed=False)
 
     def apply_transpose(self, values: Tensor) -> Tensor:
         """Transposed plan times values given on the sources.
@@ -87,9 +101,39 @@ class EntropicPlan:
         Returns
         -------
         product : Tensor of shape (m,) or (m, k)
-            ``P.T @ values``. Memory O(n k + m k).
+            ``P.T @ values``. Memory O(n k + m k). Differentiable once in the inputs of the solve.
         """
-        values = values.detach().to(self._a)
+        return self._differentiable_product(values, transposed=True)
+
+    def _differentiable_product(self, values: Tensor, *, transposed: bool) -> Tensor:
+        values = values.to(self._a)
+        if self._graph is not None:
+            inputs = self._graph.inputs()
+            if needs_graph(values, *inputs):
+                return PlanProduct.apply(self, self._graph.solve, transposed, values, *inputs)
+        elif needs_graph(values):
+            inputs = self._a, self._b
+            return PlanProduct.apply(self, None, transposed, values, *inputs)
+        return self.multiply(values, transposed=transposed)
+
+    def multiply(self, values: Tensor, *, transposed: bool) -> Tensor:
+        """Plan, or its transpose, times values, without a graph.
+
+        Parameters
+        ----------
+        values : Tensor of shape (m,), (m, k), (n,) or (n, k)
+            One or several columns.
+        transposed : bool
+            Whether they are given on the sources.
+
+        Returns
+        -------
+        product : Tensor
+            On the other side.
+        """
+        values = values.detach()
+        if not transposed:
+            return torch.cat([tile @ values for _, tile in self.tiles()])
         product = values.new_zeros(self.shape[1], *values.shape[1:])
         for rows, tile in self.tiles():
             product += tile.T @ values[rows]
@@ -101,7 +145,21 @@ class EntropicPlan:
         Returns
         -------
         plan : Tensor of shape (n, m)
-            In float64. Memory O(n m).
+            In float64. Memory O(n m). Differentiable once in the inputs of the solve.
+        """
+        if self._graph is not None:
+            inputs = self._graph.inputs()
+            if needs_graph(*inputs):
+                return PlanEntries.apply(self, self._graph.solve, *inputs)
+        return self.form()
+
+    def form(self) -> Tensor:
+        """Form the plan without a graph.
+
+        Returns
+        -------
+        plan : Tensor of shape (n, m)
+            In float64.
         """
         return torch.cat([tile for _, tile in self.tiles()])
 
@@ -111,7 +169,7 @@ class EntropicPlan:
         Returns
         -------
         source, target : Tensor of shape (n,), (m,)
-            The marginals that the plan has.
+            The marginals that the plan has, as plain numbers: multiply by ones for a gradient.
         """
         source, target = torch.zeros_like(self._a), torch.zeros_like(self._b)
         for rows, tile in self.tiles():

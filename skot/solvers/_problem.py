@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, SupportCost, check_cost
+from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
 from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
-from skot.solvers._envelope import MatrixPlanCost, PlanCost
 from skot.utils.tensors import to_tensor
 from skot.utils.validation import check_points
 
@@ -46,26 +45,26 @@ class Problem:
     b: Tensor
     batched: bool
 
-    def attach(self, value: Tensor, plan) -> Tensor:
-        """Give a value its gradient with respect to the costs.
+    def replaced(self, a: Tensor, b: Tensor, points: tuple[Tensor, ...], class_cost) -> "Problem":
+        """Read the same problem from other tensors.
 
         Parameters
         ----------
-        value : Tensor of shape ()
-            Dual value.
-        plan : EntropicPlan
-            The optimal plan.
+        a, b : Tensor of shape (n_problems, n), (n_problems, m)
+            Weights.
+        points : tuple of Tensor
+            Points, or matrix.
+        class_cost : tuple or None
+            As for :func:`read_problem`.
 
         Returns
         -------
-        value : Tensor of shape ()
-            The same number.
+        problem : Problem
+            Of the same kind.
         """
-        if not any(t.requires_grad for t in self.points):
-            return value
-        if len(self.points) == 1:
-            return value + MatrixPlanCost.apply(self.points[0], plan)
-        return value + PlanCost.apply(*self.points, self.cost, plan)
+        cost = PrecomputedCost(points[0]) if len(points) == 1 else self.cost
+        x, y = points if len(points) == 2 else (None, None)
+        return read_problem(cost, x, y, a, b, class_cost)
 
 
 def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
@@ -97,7 +96,8 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
     if x is not None or y is not None or class_cost is not None:
         raise ValueError(f"{type(cost).__name__} has its own supports: pass weights only.")
     if isinstance(cost, SupportCost):
-        return _read_points(check_cost(cost.cost), *cost.points(), a, b, None)
+        # The component's own copies of its points would leave their graph.
+        return _read_points(check_cost(cost.cost), cost.x, cost.y, a, b, None)
     if isinstance(cost, GridCost):
         like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
         a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)
@@ -125,6 +125,11 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
         pair = cost.standardize(x.detach(), y.detach(), a.detach().mean(0), b.detach().mean(0))
         if class_cost is not None:
             labels, table = class_cost
+            if table.requires_grad:
+                raise ValueError(
+                    "The costs of classes are constants: a table that requires a gradient would "
+                    "get none. Detach it."
+                )
             class_cost = labels.to(x.device), table.to(x) / pair.scale
         costs = PointCosts(cost, pair.x, pair.y, class_cost)
     return Problem(cost, (x, y), costs, pair.scale, pair.row, pair.column, a, b, batched)

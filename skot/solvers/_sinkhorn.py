@@ -5,15 +5,22 @@ The flow of one call: read the problem, put it in well-scaled coordinates
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
-from skot.solvers._envelope import with_weight_gradients
+from skot.solvers._derivatives import (
+    DualValue,
+    PlanGraph,
+    Potentials,
+    Solution,
+    SolvedOnce,
+    needs_graph,
+)
 from skot.solvers._iteration import Iterate, Progress
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._problem import Problem, read_problem
@@ -208,19 +215,29 @@ def sinkhorn(
     settings = Settings(epsilon, tol, anderson_memory, annealing, storage, dtype)
     settings.check()
     check_integer("max_iter", max_iter, 1)
-    if isinstance(cost, PrecomputedCost):
-        cost.validate()  # cloning would cut a matrix from its graph
+    if isinstance(cost, (PrecomputedCost, SupportCost)):
+        cost.validate()  # cloning would cut a matrix or points from their graph
     else:
         cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
     problem = read_problem(cost, x, y, a, b, class_cost)
     progress = Progress(max_iter, on_iteration, unit=problem.unit)
     if initializer is None and not annealing:
         initializer = ZerosInitializer()
-    with torch.no_grad():
-        g = _initial_potential(initializer, problem, epsilon)
-        reached = _solve(problem, g, settings, progress)
-        f, g, plans = _translate(problem, reached, epsilon)
-    return _result(problem, f, g, plans, reached, settings, progress)
+
+    def solve(problem: Problem) -> _Solved:
+        with torch.no_grad():
+            g = _initial_potential(initializer, problem, epsilon)
+            reached = _solve(problem, g, settings, progress)
+            return _translate(problem, reached, settings)
+
+    inputs = (problem.a, problem.b, *problem.points)
+    if needs_graph(*inputs):
+        result = _differentiable_result(problem, solve, class_cost, settings, progress)
+    else:
+        solved = solve(problem)
+        value = (problem.a * solved.f).sum(1) + (problem.b * solved.g).sum(1)
+        result = _result(solved, value, solved.f, solved.g, None, settings, progress)
+    return result if problem.batched else _single(result)
 
 
 def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor | None:
@@ -257,35 +274,100 @@ def _solve(problem: Problem, g: Tensor | None, settings: Settings, progress: Pro
     return solve_supported(problem.costs, a, b, g, settings, progress)
 
 
-def _translate(problem: Problem, reached: Iterate, epsilon: float):
+class _Solved(NamedTuple):
+    """A solved problem: what was reached, its potentials in the caller's units, and the plans."""
+
+    reached: Iterate
+    f: Tensor
+    g: Tensor
+    plans: tuple[EntropicPlan, ...]
+    solution: Solution
+
+
+def _translate(problem: Problem, reached: Iterate, settings: Settings) -> _Solved:
     """Potentials in the caller's units, and the plans."""
-    scaled_epsilon = epsilon / problem.unit
+    epsilon, scaled_epsilon = settings.epsilon, settings.epsilon / problem.unit
     f = problem.unit * (problem.costs.row_constant - scaled_epsilon * reached.row_log)
     g = epsilon * reached.h
     f, g = f + problem.row, g + problem.column
     a, b = problem.a.detach(), problem.b.detach()
     gauge = 0.5 * ((a * f).sum(1) - (b * g).sum(1))[:, None]
+    f, g = f - gauge, g + gauge
     constant = (problem.row, problem.column)
     plans = tuple(
         EntropicPlan(problem.costs, a[i], b[i], h, scaled_epsilon, problem.unit, constant)
         for i, h in enumerate(reached.h)
     )
-    return f - gauge, g + gauge, plans
+    solution = Solution(
+        costs=problem.costs,
+        cost=problem.cost,
+        points=tuple(point.detach() for point in problem.points),
+        a=a,
+        b=b,
+        f=f,
+        g=g,
+        h=reached.h,
+        epsilon=epsilon,
+        scaled_epsilon=scaled_epsilon,
+        storage=settings.storage,
+    )
+    return _Solved(reached, f, g, plans, solution)
 
 
-def _result(problem: Problem, f, g, plans, reached: Iterate, settings, progress) -> SinkhornResult:
-    value = with_weight_gradients(f, g, problem.a, problem.b)
-    error, passes = reached.error, reached.passes
+def _differentiable_result(problem: Problem, solve, class_cost, settings, progress):
+    """Result whose tensors follow the inputs that require a gradient."""
+    solved: list[_Solved] = []
+    moves = needs_graph(*problem.points)
+
+    def solve_plain(a: Tensor, b: Tensor, *points: Tensor) -> Solution:
+        plain = problem
+        if a is not problem.a:
+            # A transform of torch.func has taken its wrappers off, in which nothing is solved.
+            plain = problem.replaced(a, b, points, class_cost)
+        solved.append(solve(plain))
+        solution = solved[0].solution
+        solution.moves = moves
+        return solution
+
+    once = SolvedOnce(solve_plain)
+    inputs = (problem.a, problem.b, *problem.points)
+    value = DualValue.apply(once, *inputs)
+    f, g = Potentials.apply(once, *inputs)
+    return _result(solved[0], value, f, g, (once, inputs), settings, progress)
+
+
+def _result(solved: _Solved, value, f, g, graph, settings, progress) -> SinkhornResult:
+    """Result of a batch."""
+    error, passes = solved.reached.error, solved.reached.passes
     if passes is None:
         passes = torch.full(error.shape, len(progress.errors), device=error.device)
-    converged = error <= settings.tol
-    common = {
-        "n_iter": len(progress.errors),
-        "errors": tuple(progress.errors),
-        "epsilon": settings.epsilon,
-    }
-    if problem.batched:
-        return SinkhornResult(f, g, plans, error, converged, value, **common, passes=passes)
-    value = problem.attach(value[0], plans[0])
-    solution = f[0], g[0], plans[0], float(error[0]), bool(converged[0]), value
-    return SinkhornResult(*solution, **common, passes=int(passes[0]))
+    plans = solved.plans
+    if graph is not None:
+        for i, plan in enumerate(plans):
+            plan.follow(PlanGraph(*graph, i))
+    return SinkhornResult(
+        f=f,
+        g=g,
+        plan=plans,
+        marginal_error=error,
+        converged=error <= settings.tol,
+        dual_value=value,
+        n_iter=len(progress.errors),
+        errors=tuple(progress.errors),
+        epsilon=settings.epsilon,
+        passes=passes,
+    )
+
+
+def _single(result: SinkhornResult) -> SinkhornResult:
+    """Result of one problem from that of a batch of one."""
+    return replace(
+        result,
+        f=result.f[0],
+        g=result.g[0],
+        plan=result.plan[0],  # type: ignore[index]
+        marginal_error=float(result.marginal_error[0]),  # type: ignore[index]
+        converged=bool(result.converged[0]),  # type: ignore[index]
+        dual_value=result.dual_value[0],
+        passes=int(result.passes[0]),  # type: ignore[index]
+    )

@@ -1,0 +1,434 @@
+r"""Derivatives of the solution of an entropic problem: of its value twice, of its potentials once.
+
+Nothing is differentiated through an iteration. By the envelope theorem the gradient of the value is
+explicit: potentials for the weights, averages under the plan for the cost. Differentiating that once
+more, or the potentials and the plan themselves, takes one linear system
+(:mod:`skot.solvers._linearization`) for any number of inputs, as in [1]_.
+
+All numbers are computed inside the forward passes of autograd functions, where tensors are plain
+ones also under the transforms of `torch.func`.
+
+References
+----------
+.. [1] Cuturi, M., Teboul, O., Niles-Weed, J. and Vert, J.-P. (2020). Supervised quantile
+   normalization for low rank matrix factorization. ICML, Section 3 (implicit differentiation).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from skot.numerics.tiles import row_tiles
+from skot.solvers._cost_derivatives import cost_derivatives
+from skot.solvers._linearization import LinearizedPlan, plan_tiles
+
+#: Entries of the problems of a batch that are worked on together.
+_CHUNK_ENTRIES = 2**22
+
+
+@dataclass
+class Solution:
+    """One solved problem, or several that share their costs, as plain tensors.
+
+    Attributes
+    ----------
+    costs : PointCosts, MatrixCosts or GridCosts
+        Costs in scaled units, without a graph.
+    cost : object
+        Ground cost.
+    points : tuple of Tensor
+        The points or the matrix, in the caller's units.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights.
+    f, g : Tensor of shape (n_problems, n), (n_problems, m)
+        Potentials in the caller's units, with ``<a, f> = <b, g>``.
+    h : Tensor of shape (n_problems, m)
+        Target potentials over epsilon, in the units of `costs`.
+    epsilon, scaled_epsilon : float
+        Regularisation in the caller's units and in those of `costs`.
+    storage : {"auto", "kernel", "stream"}
+        Whether plans are kept.
+    moves : bool
+        Whether gradients of the points are asked for.
+    """
+
+    costs: Any
+    cost: Any
+    points: tuple[Tensor, ...]
+    a: Tensor
+    b: Tensor
+    f: Tensor
+    g: Tensor
+    h: Tensor
+    epsilon: float
+    scaled_epsilon: float
+    storage: str = "auto"
+    moves: bool = False
+    _linearized: LinearizedPlan | None = field(default=None, repr=False)
+
+    def select(self, problem: int) -> "Solution":
+        """One problem of a batch, as a batch of one."""
+        if len(self.a) == 1:
+            return self
+        return self._part(slice(problem, problem + 1))
+
+    def parts(self) -> "list[tuple[slice, Solution]]":
+        """Problems that are worked on together: which they are, and their solutions."""
+        n_problems, entries = len(self.a), self.costs.shape[0] * self.costs.shape[1]
+        slices = list(row_tiles(n_problems, entries, _CHUNK_ENTRIES))
+        if len(slices) == 1:
+            return [(slices[0], self)]
+        return [(problems, self._part(problems)) for problems in slices]
+
+    def _part(self, problems: slice) -> "Solution":
+        fields = {name: getattr(self, name)[problems] for name in ("a", "b", "f", "g", "h")}
+        return replace(self, **fields, _linearized=None)
+
+    def linearized(self) -> LinearizedPlan:
+        """Linear system of the potentials; kept, as further products with it will be asked for."""
+        if self._linearized is None:
+            self._linearized = LinearizedPlan(
+                self.costs, self.a, self.b, self.h, self.scaled_epsilon, self.storage
+            )
+        return self._linearized
+
+
+class SolvedOnce:
+    """Solve when first called, with plain tensors, and remember the solution.
+
+    Parameters
+    ----------
+    solve : callable
+        From weights and points ``(a, b, *points)`` to a :class:`Solution`.
+    """
+
+    def __init__(self, solve: Callable[..., Solution]):
+        self._solve, self.solution = solve, None
+
+    def __call__(self, *inputs: Tensor) -> Solution:
+        """Return the solution."""
+        if self.solution is None:
+            self.solution = self._solve(*inputs)
+        return self.solution
+
+
+class PlanGraph:
+    """What one plan of a solution depends on.
+
+    Parameters
+    ----------
+    once : SolvedOnce
+        The solution.
+    inputs : tuple of Tensor
+        Weights and points ``(a, b, *points)`` in their graph.
+    problem : int
+        Which problem of a batch.
+    """
+
+    def __init__(self, once: SolvedOnce, inputs: tuple[Tensor, ...], problem: int):
+        self._inputs, self._problem = inputs, problem
+        self.solve = SolvedOnce(lambda *_: once().select(problem))
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Weights of shape (1, n) and (1, m), and the points."""
+        a, b, *points = self._inputs
+        chosen = slice(self._problem, self._problem + 1)
+        return a[chosen], b[chosen], *points
+
+
+def needs_graph(*tensors: Tensor) -> bool:
+    """Whether a derivative with respect to one of the tensors may be asked for.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Inputs.
+
+    Returns
+    -------
+    needs_graph : bool
+        True with a forward-mode tangent too, which the functions of this module refuse.
+    """
+    if forward_ad._current_level >= 0 and any(
+        forward_ad.unpack_dual(t).tangent is not None for t in tensors
+    ):
+        return True
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+class _Function(torch.autograd.Function):
+    """A function whose first argument is a solution, or what makes one."""
+
+    @staticmethod
+    def jvp(ctx, *tangents):
+        raise RuntimeError(
+            "Forward-mode derivatives of entropic transport are not available: use reverse mode, "
+            "as in torch.autograd.grad, torch.autograd.functional.hessian or torch.func.grad."
+        )
+
+
+class DualValue(_Function):
+    """Dual values as functions of weights and points, differentiable twice."""
+
+    @staticmethod
+    def forward(solve, a, b, *points):
+        """Solve, or look up what was solved: shape (n_problems,)."""
+        solution = solve(a, b, *points)
+        return (solution.a * solution.f).sum(1) + (solution.b * solution.g).sum(1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.solve = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, upstream):
+        a, b, *points = ctx.saved_tensors
+        f, g, *slopes = _Gradient.apply(ctx.solve, upstream, a, b, *points)
+        slopes = slopes or [None] * len(points)
+        return None, upstream[:, None] * f, upstream[:, None] * g, *slopes
+
+
+class _Gradient(_Function):
+    """Potentials, and the gradient of a weighted sum of dual values with respect to the points."""
+
+    @staticmethod
+    def forward(solve, scale, a, b, *points):
+        solution = solve(a, b, *points)
+        slopes = _plan_averages(solution, scale) if solution.moves else ()
+        return solution.f.clone(), solution.g.clone(), *slopes
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.solve = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx, on_f, on_g, *tangents):
+        scale, *inputs = ctx.saved_tensors
+        inner, *gradients = _Adjoint.apply(
+            ctx.solve, "tangents", on_f, on_g, scale, *_two(tangents), *inputs
+        )
+        return None, inner, *_one_each(gradients, inputs)
+
+
+class Potentials(_Function):
+    """Potentials as functions of weights and points, differentiable once."""
+
+    @staticmethod
+    def forward(solve, a, b, *points):
+        """Look up the potentials: shapes (n_problems, n) and (n_problems, m)."""
+        solution = solve(a, b, *points)
+        return solution.f.clone(), solution.g.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.solve = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx, on_f, on_g):
+        inputs = ctx.saved_tensors
+        _, *gradients = _Adjoint.apply(ctx.solve, None, on_f, on_g, None, None, None, *inputs)
+        return None, *_one_each(gradients, inputs)
+
+
+class PlanProduct(_Function):
+    """Product of a plan, or of its transpose, with values of shape (m, k) or (n, k)."""
+
+    @staticmethod
+    def forward(plan, solve, transposed, values, a, b, *points):
+        """Multiply tile by tile."""
+        return plan.multiply(values, transposed=transposed)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.plan, ctx.solve, ctx.transposed = inputs[:3]
+        ctx.save_for_backward(*inputs[3:])
+
+    @staticmethod
+    def backward(ctx, upstream):
+        values, *inputs = ctx.saved_tensors
+        on_values = PlanProduct.apply(
+            ctx.plan, ctx.solve, not ctx.transposed, upstream, *inputs
+        )
+        if ctx.solve is None:
+            return None, None, None, on_values, *(None for _ in inputs)
+        factors = (values, upstream) if ctx.transposed else (upstream, values)
+        _, *gradients = _Adjoint.apply(ctx.solve, "factors", None, None, None, *factors, *inputs)
+        return None, None, None, on_values, *_one_each(gradients, inputs)
+
+
+class PlanEntries(_Function):
+    """The whole plan, shape (n, m)."""
+
+    @staticmethod
+    def forward(plan, solve, a, b, *points):
+        """Form it."""
+        return plan.form()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.solve = inputs[1]
+        ctx.save_for_backward(*inputs[2:])
+
+    @staticmethod
+    def backward(ctx, upstream):
+        inputs = ctx.saved_tensors
+        _, *gradients = _Adjoint.apply(
+            ctx.solve, "entries", None, None, None, upstream, None, *inputs
+        )
+        return None, None, *_one_each(gradients, inputs)
+
+
+class _Adjoint(_Function):
+    """What weights and points get when potentials and sums over the plan are differentiated."""
+
+    @staticmethod
+    def forward(solve, kind, on_f, on_g, scale, first, second, a, b, *points):
+        solution = solve(a, b, *points)
+        parts = [
+            _pull_back(part, problems, kind, on_f, on_g, scale, first, second)
+            for problems, part in solution.parts()
+        ]
+        inner, on_a, on_b = (torch.cat(one) for one in zip(*(p[:3] for p in parts), strict=True))
+        slopes = [sum(one) for one in zip(*(p[3] for p in parts), strict=True)]
+        return inner, on_a, on_b, *slopes
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, *upstream):
+        raise RuntimeError(
+            "Dual values of entropic transport can be differentiated twice, potentials and plans "
+            "once: what was asked for is one derivative more."
+        )
+
+
+def _two(tangents) -> tuple[Tensor | None, Tensor | None]:
+    """Tangents of at most two points."""
+    first, second = (*tangents, None, None)[:2]
+    return first, second
+
+
+def _one_each(gradients, inputs) -> list[Tensor | None]:
+    """One gradient for each input, None for those that nothing was computed for."""
+    return [*gradients, *(None for _ in range(len(inputs) - len(gradients)))]
+
+
+def _plan_averages(solution: Solution, scale: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of ``sum_k scale_k <P_k, C>`` with respect to the points, for fixed plans."""
+    derivatives = cost_derivatives(solution.cost, solution.points)
+    for problems, part in solution.parts():
+        weights = (scale[problems, None] * part.a)[:, :, None]
+        plan = plan_tiles(part.costs, part.b, part.h, part.scaled_epsilon)
+        for rows, tile in plan:
+            derivatives.accumulate(rows, (weights[:, rows] * tile).sum(0))
+    return derivatives.gradients()
+
+
+def _pull_back(
+    solution: Solution, problems: slice, kind: str | None, on_f, on_g, scale, first, second
+):
+    """Transpose of the derivative of potentials, and of ``<P, D>``, by one solve of the system.
+
+    Parameters
+    ----------
+    solution : Solution
+        The problems.
+    problems : slice
+        Which ones of the upstream gradients these are.
+    kind : {"tangents", "factors", "entries"} or None
+        What D is: the derivative of the cost along tangents of the points, a product of factors,
+        a matrix, or nothing.
+    on_f, on_g : Tensor of shape (n_all, n), (n_all, m) or None
+        Upstream gradients of the potentials.
+    scale : Tensor of shape (n_all,) or None
+        Factor of D in each problem.
+    first, second : Tensor or None
+        What D is made of.
+
+    Returns
+    -------
+    inner : Tensor of shape (n_problems,)
+        ``<P, D>``.
+    on_a, on_b : Tensor of shape (n_problems, n), (n_problems, m)
+        Gradients of the weights.
+    slopes : tuple of Tensor
+        Gradients of the points.
+    """
+    plan, epsilon = solution.linearized(), solution.epsilon
+    on_f = torch.zeros_like(solution.f) if on_f is None else on_f[problems]
+    on_g = torch.zeros_like(solution.g) if on_g is None else on_g[problems]
+    scale = torch.ones_like(on_f[:, 0]) if scale is None else scale[problems]
+    tangents = (first, second)[: len(solution.points)] if kind == "tangents" else None
+    derivatives = cost_derivatives(solution.cost, solution.points, tangents)
+    direction = _direction(kind, derivatives, first, second)
+    along_rows, along_columns = torch.zeros_like(on_f), torch.zeros_like(on_g)
+    if direction is not None:
+        for rows, tile in plan.tiles():
+            weighted = tile * direction(rows)
+            along_rows[:, rows] = (weighted @ plan.has_target[:, :, None])[:, :, 0]
+            along_columns += (plan.has_source[:, None, rows] @ weighted)[:, 0]
+    inner = (plan.has_source * along_rows).sum(1)
+    along_rows, along_columns = scale[:, None] * along_rows, scale[:, None] * along_columns
+    on_f = on_f + plan.has_source * along_rows / epsilon
+    on_g = on_g + plan.has_target * along_columns / epsilon
+    # The potentials are fixed by <a, f> = <b, g>, which changes with the weights.
+    excess = 0.5 * (on_f.sum(1) - on_g.sum(1))[:, None]
+    on_a = along_rows / plan.source - excess * solution.f
+    on_b = along_columns / plan.target + excess * solution.g
+    row, column = _solve_transposed(plan, on_f - excess * solution.a, on_g + excess * solution.b)
+    on_a = on_a - epsilon * plan.product(column) / plan.source
+    on_b = on_b - epsilon * plan.transposed_product(row) / plan.target
+    if not solution.moves:
+        return inner, on_a, on_b, ()
+    carried_row, carried_column = plan.has_source, plan.has_target
+    column = column[:, None]
+    for rows, tile in plan.tiles():
+        here = carried_row[:, rows, None]
+        weights = row[:, rows, None] * carried_column[:, None] + column * here
+        plans = None
+        if direction is not None:
+            plans = tile * (here * scale[:, None, None]) * carried_column[:, None]
+            weights = tile * weights - plans * (direction(rows) / epsilon)
+            plans = plans.sum(0)
+        else:
+            weights = tile * weights
+        derivatives.accumulate(rows, weights.sum(0), plans if kind == "tangents" else None)
+    return inner, on_a, on_b, derivatives.gradients()
+
+
+def _direction(kind, derivatives, first, second) -> Callable[[slice], Tensor] | None:
+    """From a slice of rows to these rows of D, shape (r, m); None where all are zero."""
+    if kind == "entries":
+        entries = first.double()
+        return lambda rows: entries[rows]
+    if kind == "factors":
+        left, right = (t.double().reshape(len(t), -1) for t in (first, second))
+        return lambda rows: left[rows] @ right.T
+    return derivatives.directional
+
+
+def _solve_transposed(plan: LinearizedPlan, on_f: Tensor, on_g: Tensor) -> tuple[Tensor, Tensor]:
+    """Solve the system: multipliers of the two softmin equations over the sums of the plan."""
+    has_source, has_target = plan.has_source, plan.has_target
+    # Points without mass follow the others, which do not follow them.
+    row = on_f * (1.0 - has_source)
+    column = on_g * (1.0 - has_target) / plan.column_sums
+    on_row = on_f
+    if not bool(has_target.all()):
+        on_row = on_row - plan.product(column)
+    eliminated = row + has_source * on_row / plan.source
+    on_column = has_target * (on_g - plan.transposed_product(eliminated))
+    column = column + plan.solve(on_column)
+    row = row + has_source * (on_f - plan.product(column)) / plan.source
+    return row, column

@@ -1,0 +1,403 @@
+"""The linear system that says how potentials follow the problem, solved without a ridge.
+
+At the optimum of :math:`P_{ij} = a_i b_j e^{(f_i + g_j - C_{ij}) / \\epsilon}`, a change of the
+problem and the change of its potentials satisfy
+
+.. math::
+
+    \\begin{pmatrix} \\mathrm{diag}(P 1) & P \\\\ P^\\top & \\mathrm{diag}(P^\\top 1) \\end{pmatrix}
+    \\begin{pmatrix} df \\\\ dg \\end{pmatrix} = r,
+
+a symmetric system that is singular along (1, -1) only. Eliminating df and scaling by the column
+sums leaves a matrix with eigenvalues in [0, 1], most of them near 1, which conjugate gradients
+solve in a few dozen products. The sums of the plan itself stand on the diagonal, not the weights:
+between them is the error of the solve, which would be multiplied.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from sklearn import get_config
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from skot.numerics.softmax import softmax_tile
+from skot.numerics.tiles import row_tiles
+from skot.solvers._costs import GridCosts
+
+#: Up to this many entries the plan is kept in float64, as the kernel of a solve.
+_SMALL = 2**20
+#: Weights below it leave the range of float32.
+_SMALLEST_WEIGHT = 1e-25
+#: Relative residuals of the system, and of one round of products in float32.
+_SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-5
+_MAX_ROUNDS, _MAX_ITERATIONS = 4, 2000
+#: L1 marginal error of the plan that is linearised, per unit of the smaller of 1 and ten relative
+#: epsilons: what is reached by Newton's steps, and what is too much for four digits.
+_REFINED, _TOO_LOOSE = 1e-6, 5e-5
+_MAX_STEPS, _STEP_TOL = 8, 1e-3
+#: Largest cost of a grid, in epsilons, for which products along the axes stay in range.
+_SCALING_RANGE = 200.0
+
+
+class LinearizedPlan:
+    r"""Plans of problems that share their costs, as the matrix of the system.
+
+    Rows and columns without mass are kept: their entries are those of a source (or a target) of
+    weight one that has no influence on the others, so that they say how a potential there follows.
+
+    Parameters
+    ----------
+    costs : PointCosts, MatrixCosts or GridCosts
+        The costs.
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights.
+    h : Tensor of shape (n_problems, m)
+        Target potentials over epsilon, in the units of `costs`.
+    epsilon : float
+        Regularisation in the units of `costs`.
+    storage : {"auto", "kernel", "stream"}
+        Whether the plan is kept. ``"auto"`` keeps it where it fits scikit-learn's
+        ``working_memory``.
+
+    Attributes
+    ----------
+    has_source, has_target : Tensor of shape (n_problems, n), (n_problems, m)
+        One where there is mass, else zero.
+    source, target : Tensor of shape (n_problems, n), (n_problems, m)
+        The weights, and one where there is no mass.
+    """
+
+    def __init__(self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float, storage: str):
+        self.has_source, self.has_target = (a > 0).to(a), (b > 0).to(b)
+        self.source, self.target = torch.where(a > 0, a, 1.0), torch.where(b > 0, b, 1.0)
+        self._b = b
+        self._entries = _entries(costs, self.source, self.target, b > 0, h, epsilon, storage)
+        self._relative = min(1.0, 10.0 * epsilon / costs.scale) if costs.scale > 0 else 1.0
+        self._measure()
+        self._refine()
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Go through the entries a few rows at a time: slices, and tiles (n_problems, r, m)."""
+        for rows, tile in self._entries.tiles():
+            yield rows, tile * self.source[:, rows, None]
+
+    def product(self, values: Tensor) -> Tensor:
+        """Entries times values of shape (n_problems, m), shape (n_problems, n)."""
+        return self.source * self._entries.product(values)
+
+    def transposed_product(self, values: Tensor) -> Tensor:
+        """Transposed entries times values of shape (n_problems, n), shape (n_problems, m)."""
+        return self._entries.transposed_product(self.source * values)
+
+    @property
+    def column_sums(self) -> Tensor:
+        """Sums of the entries over sources with mass, shape (n_problems, m)."""
+        return self._sums
+
+    def solve(self, values: Tensor) -> Tensor:
+        """Solve the system with df eliminated.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n_problems, m)
+            Right-hand side; what it has along the null vector is left out.
+
+        Returns
+        -------
+        solution : Tensor of shape (n_problems, m)
+            Zero where there is no mass.
+        """
+        scaled, solution = self._inverse_root * values, torch.zeros_like(values)
+        scaled = scaled - self._null * (self._null * scaled).sum(1, keepdim=True)
+        size = scaled.square().sum(1)
+        residual = scaled
+        is_exact = self._entries.dtype == torch.float64
+        tol = _SOLVED if is_exact else _SOLVED_FLOAT32
+        for _ in range(_MAX_ROUNDS):
+            step_tol = tol if is_exact else _ROUND_FLOAT32
+            solution = solution + conjugate_gradients(self._apply, residual, step_tol)
+            residual = scaled - self._apply(solution, precise=True)
+            if bool((residual.square().sum(1) <= (10.0 * tol) ** 2 * size).all()):
+                break
+        else:
+            _warn("The linear system of the derivatives was not solved to full accuracy.")
+        return self._inverse_root * solution
+
+    def _apply(self, values: Tensor, *, precise: bool = False) -> Tensor:
+        """Scaled Schur complement, with one in place of zero along the null vector."""
+        product = self._entries.normal(
+            self._inverse_root * values, self.source * self.has_source, precise=precise
+        )
+        along = self._null * (self._null * values).sum(1, keepdim=True)
+        return values - self._inverse_root * product + along
+
+    def _measure(self) -> None:
+        self._sums = self._entries.transposed_product(self.source * self.has_source)
+        root = self._sums.sqrt()
+        self._inverse_root = self.has_target / root
+        null = root * self.has_target
+        self._null = null / null.norm(dim=1, keepdim=True)
+
+    @property
+    def _error(self) -> Tensor:
+        return ((self._b - self._sums).abs() * self.has_target).sum(1)
+
+    def _refine(self) -> None:
+        """Newton's steps to the accuracy that derivatives take, which they cost little beside."""
+        error = self._error
+        for _ in range(_MAX_STEPS):
+            if bool((error <= _REFINED * self._relative).all()):
+                break
+            gap = self._inverse_root * (self._b - self._sums)
+            step = self._inverse_root * conjugate_gradients(self._apply, gap, _STEP_TOL)
+            step = torch.where((error > _REFINED * self._relative)[:, None], step, 0.0)
+            self._entries.shift(step)
+            self._measure()
+            following = self._error
+            worse = following > error
+            if bool(worse.any()):
+                self._entries.shift(torch.where(worse[:, None], -step, 0.0))
+                self._measure()
+                break
+            error = following
+        if not bool(self.has_target.all()):
+            # A potential without mass is the softmin of the others.
+            extension = torch.where(self.has_target > 0, 0.0, -self._sums.log())
+            self._entries.shift(extension)
+            self._measure()
+        if bool((self._error > _TOO_LOOSE * self._relative).any()):
+            _warn(
+                "The potentials are not accurate enough for their derivatives, which may be wrong "
+                f"by more than 1e-4 of their size (marginal error {float(error.max()):.1e}). "
+                "Lower tol or increase max_iter."
+            )
+
+
+def plan_tiles(costs, b: Tensor, h: Tensor, epsilon: float) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of plans over their weights, a few at a time, from potentials as they are.
+
+    Parameters
+    ----------
+    costs : PointCosts, MatrixCosts or GridCosts
+        The costs.
+    b, h : Tensor of shape (n_problems, m)
+        Target weights and potentials over epsilon.
+    epsilon : float
+        Regularisation in the units of `costs`.
+
+    Yields
+    ------
+    rows : slice
+        Which rows.
+    tile : Tensor of shape (n_problems, len(rows), m)
+        Rows that sum to one, zero at targets without mass.
+    """
+    carried = b > 0
+    entries = _StreamedEntries(costs, torch.where(carried, b, 1.0), carried, h, epsilon)
+    for rows, tile in entries.tiles():
+        yield rows, tile if entries.has_target is None else tile * carried[:, None]
+
+
+def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: float) -> Tensor:
+    """Solve symmetric positive definite systems, one a row.
+
+    Parameters
+    ----------
+    apply : callable
+        The product with the matrices, from and to shape (n_problems, m).
+    values : Tensor of shape (n_problems, m)
+        Right-hand sides.
+    tol : float
+        Relative residual to reach.
+
+    Returns
+    -------
+    solution : Tensor of shape (n_problems, m)
+        Where all of them arrived, or after 2000 products.
+    """
+    solution, residual, direction = torch.zeros_like(values), values, values
+    size = (residual * residual).sum(1)
+    enough = tol**2 * size
+    for _ in range(_MAX_ITERATIONS):
+        if bool((size <= enough).all()):
+            break
+        product = apply(direction)
+        curvature = (direction * product).sum(1)
+        # Systems that have arrived stand still, also those that began there.
+        moves = (size > enough) & (curvature > 0)
+        length = torch.where(moves, size / curvature, 0.0)[:, None]
+        solution = solution + length * direction
+        residual = residual - length * product
+        following = (residual * residual).sum(1)
+        share = torch.where(moves, following / size, 0.0)[:, None]
+        direction = residual + share * direction
+        size = torch.where(moves, following, 0.0)
+    return solution
+
+
+def _entries(costs, a, b, has_target, h, epsilon: float, storage: str):
+    """Choose how entries over the source weights are kept."""
+    in_range = isinstance(costs, GridCosts) and costs.largest / epsilon <= _SCALING_RANGE
+    streamed = _StreamedEntries(costs, b, has_target, h, epsilon)
+    if in_range:
+        return _GridEntries(streamed, costs, epsilon)
+    size = len(b) * costs.shape[0] * costs.shape[1]
+    lowest = float(torch.minimum(a.min(), b.min()))
+    is_small = size <= _SMALL or lowest < _SMALLEST_WEIGHT
+    dtype = torch.float64 if is_small else torch.float32
+    fits = size * dtype.itemsize <= get_config()["working_memory"] * 2**20
+    if storage == "kernel" or (storage == "auto" and fits):
+        return _StoredEntries(streamed, dtype)
+    return streamed
+
+
+class _StreamedEntries:
+    """Entries over the source weights, formed anew in every pass."""
+
+    dtype = torch.float64
+
+    def __init__(self, costs, b: Tensor, has_target: Tensor, h: Tensor, epsilon: float):
+        self.shape = (len(b), *costs.shape)
+        self._costs, self._epsilon = costs, epsilon
+        self.has_target = None if bool(has_target.all()) else has_target
+        self.bias = h + b.log()
+
+    def shift(self, step: Tensor) -> None:
+        """Move the potentials over epsilon."""
+        self.bias = self.bias + step
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Form tiles of shape (n_problems, r, m), whose rows sum to one over the targets."""
+        n_problems, n, m = self.shape
+        bias = self.bias[0] if n_problems == 1 else torch.zeros_like(self.bias[0])
+        logits = self._costs.logit_tiles(bias, self._epsilon, torch.float64)
+        for rows in row_tiles(n, n_problems * m):
+            tile = logits(rows)[None]
+            if n_problems > 1:
+                tile = tile + self.bias[:, None]
+            if self.has_target is None:
+                yield rows, softmax_tile(tile.flatten(0, 1))[0].view(tile.shape)
+                continue
+            carried = tile.masked_fill(~self.has_target[:, None], -torch.inf)
+            # Between points that both have no mass an entry may be huge.
+            exponents = tile - carried.logsumexp(2, keepdim=True)
+            yield rows, exponents.clamp_(-700.0, 700.0).exp_()
+
+    def product(self, values: Tensor) -> Tensor:
+        """Rows times values of shape (n_problems, m)."""
+        return torch.cat([tile @ values[:, :, None] for _, tile in self.tiles()], 1)[:, :, 0]
+
+    def transposed_product(self, values: Tensor) -> Tensor:
+        """Columns times values of shape (n_problems, n)."""
+        total = torch.zeros_like(self.bias)
+        for rows, tile in self.tiles():
+            total += (values[:, None, rows] @ tile)[:, 0]
+        return total
+
+    def normal(self, values: Tensor, weights: Tensor, *, precise: bool = False) -> Tensor:
+        """Columns times weights times rows times values, in one pass over the tiles."""
+        total = torch.zeros_like(values)
+        for rows, tile in self.tiles():
+            sums = (tile @ values[:, :, None])[:, :, 0] * weights[:, rows]
+            total += (sums[:, None] @ tile)[:, 0]
+        return total
+
+
+class _StoredEntries:
+    """Entries over the source weights, kept in float64, or in float32 with sums in float64."""
+
+    def __init__(self, streamed: _StreamedEntries, dtype: torch.dtype):
+        self.dtype, self._has_target = dtype, streamed.has_target
+        self._matrix = torch.empty(streamed.shape, dtype=dtype, device=streamed.bias.device)
+        largest = torch.finfo(dtype).max
+        for rows, tile in streamed.tiles():
+            self._matrix[:, rows] = tile.clamp_(max=largest)
+
+    def shift(self, step: Tensor) -> None:
+        """Move the potentials over epsilon."""
+        factor = step.exp()
+        kept = factor if self._has_target is None else factor * self._has_target
+        sums = self.product(kept)
+        for rows in row_tiles(self._matrix.shape[1], factor.numel()):
+            tile = self._matrix[:, rows] * factor[:, None]
+            self._matrix[:, rows] = (tile / sums[:, rows, None]).to(self.dtype)
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Tiles of shape (n_problems, r, m) in float64."""
+        n_problems, n, m = self._matrix.shape
+        for rows in row_tiles(n, n_problems * m):
+            yield rows, self._matrix[:, rows].double()
+
+    def product(self, values: Tensor) -> Tensor:
+        """Rows times values of shape (n_problems, m)."""
+        return torch.cat([tile @ values[:, :, None] for _, tile in self.tiles()], 1)[:, :, 0]
+
+    def transposed_product(self, values: Tensor) -> Tensor:
+        """Columns times values of shape (n_problems, n)."""
+        return sum((values[:, None, rows] @ tile)[:, 0] for rows, tile in self.tiles())  # type: ignore
+
+    def normal(self, values: Tensor, weights: Tensor, *, precise: bool = False) -> Tensor:
+        """Columns times weights times rows times values."""
+        if precise and self.dtype != torch.float64:
+            return self.transposed_product(weights * self.product(values))
+        sums = self._times(values[:, :, None].to(self.dtype))[:, :, 0]
+        sums = (weights * sums).to(self.dtype)
+        if len(sums) == 1:
+            return (self._matrix[0].T @ sums[0]).to(values)[None]
+        return (sums[:, None] @ self._matrix)[:, 0].to(values)
+
+    def _times(self, values: Tensor) -> Tensor:
+        if len(values) == 1:
+            return (self._matrix[0] @ values[0])[None]
+        return self._matrix @ values
+
+
+class _GridEntries:
+    """Entries over the source weights on a grid, multiplied along its axes."""
+
+    dtype = torch.float64
+
+    def __init__(self, streamed: _StreamedEntries, costs: GridCosts, epsilon: float):
+        self._streamed = streamed
+        self._kernels = costs.axis_kernels(epsilon)
+        self._grid_shape = tuple(len(kernel) for kernel in self._kernels)
+        self.shift(torch.zeros_like(streamed.bias))
+
+    def shift(self, step: Tensor) -> None:
+        """Move the potentials over epsilon."""
+        self._streamed.shift(step)
+        bias = self._streamed.bias
+        self._columns = (bias - bias.mean(1, keepdim=True)).exp()
+        kept = self._streamed.has_target
+        kept = self._columns if kept is None else self._columns * kept
+        self._rows = self._kernel_times(kept).reciprocal()
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Tiles of shape (n_problems, r, m)."""
+        return self._streamed.tiles()
+
+    def product(self, values: Tensor) -> Tensor:
+        """Rows times values of shape (n_problems, m)."""
+        return self._rows * self._kernel_times(self._columns * values)
+
+    def transposed_product(self, values: Tensor) -> Tensor:
+        """Columns times values of shape (n_problems, n)."""
+        return self._columns * self._kernel_times(self._rows * values)
+
+    def normal(self, values: Tensor, weights: Tensor, *, precise: bool = False) -> Tensor:
+        """Columns times weights times rows times values."""
+        return self.transposed_product(weights * self.product(values))
+
+    def _kernel_times(self, values: Tensor) -> Tensor:
+        moved = values.reshape(-1, *self._grid_shape)
+        for kernel in self._kernels:
+            # The first axis is contracted and goes last: after all axes the order is restored.
+            moved = torch.movedim(moved, 1, -1) @ kernel
+        return moved.reshape(values.shape)
+
+
+def _warn(message: str) -> None:
+    # The call comes from autograd's thread or from far inside: no line of the caller's to name.
+    warnings.warn(message, ConvergenceWarning, stacklevel=2)
