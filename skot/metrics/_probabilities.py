@@ -1,7 +1,7 @@
 """Entropic transport between many pairs of small histograms: a loss on class probabilities."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from torch import Tensor
 from skot.base import Component
 from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
 from skot.solvers import Initializer
-from skot.solvers._histograms import solve_histograms, solve_self_transport
+from skot.solvers._derivatives import DualValue, Potentials, Solution, SolvedOnce, needs_graph
+from skot.solvers._histograms import HistogramIterates, solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.utils.tensors import to_tensor
@@ -243,24 +244,111 @@ def probability_transport(
     check_integer("max_iter", max_iter, 1)
     cost = _as_component(cost)
     problem = read_problem(cost, None, None, a, b)
-    matrix = cost_matrix(cost).to(problem.a.device)
-    if debiased and not (len(matrix) == len(matrix.T) and torch.allclose(matrix, matrix.T)):
-        raise ValueError("The debiased loss needs a symmetric cost.")
-    with torch.no_grad():
-        lowest = matrix.min()
-        exponents = (lowest - matrix) / epsilon
-        h = _initial_potential(initializer, problem, epsilon) / epsilon
-        reached = solve_histograms(exponents, problem.a, problem.b, h, max_iter, tol)
-        f, g = epsilon * reached.log_u + lowest, epsilon * reached.log_v
-        gauge = 0.5 * ((problem.a * f).sum(1) - (problem.b * g).sum(1))[:, None]
-        f, g = f - gauge, g + gauge
-    value = with_weight_gradients(f, g, problem.a, problem.b)
     if debiased:
-        for side in (problem.a, problem.b):
-            own = epsilon * solve_self_transport(exponents, side.detach(), max_iter, tol)
-            value = value - (side * (own + 0.5 * lowest)).sum(1)
+        _check_symmetric(cost_matrix(cost))
+    solver = _Solver(epsilon, initializer, max_iter, tol)
+    if needs_graph(*problem.inputs):
+        reached, value, f, g = solver.differentiable(problem, debiased=debiased)
+    else:
+        kernel = solver.kernel(problem)
+        reached, f, g = solver.solve(problem, kernel)
+        value = (problem.a * f).sum(1) + (problem.b * g).sum(1)
+        if debiased:
+            for side in (problem.a, problem.b):
+                value = value - (side * solver.solve_with_itself(side, kernel)).sum(1)
     parts = (value, f, g, reached.passes, reached.error, reached.error <= tol)
     return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
+
+
+class _Kernel(NamedTuple):
+    """Minus the costs in units of epsilon, the largest being zero, and the lowest cost."""
+
+    exponents: Tensor
+    lowest: Tensor
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """How problems with one small cost are solved: parameters of :func:`probability_transport`."""
+
+    epsilon: float
+    initializer: Any
+    max_iter: int
+    tol: float
+
+    def kernel(self, problem: Problem) -> _Kernel:
+        """What all iterations of the problem share."""
+        with torch.no_grad():
+            if len(problem.points) == 1:
+                matrix = problem.points[0]
+            elif problem.points:
+                matrix = problem.cost.pairwise(*problem.points)
+            else:
+                matrix = problem.cost.matrix().to(problem.a.device)
+            lowest = matrix.min()
+            return _Kernel((lowest - matrix) / self.epsilon, lowest)
+
+    def solve(self, problem: Problem, kernel: _Kernel) -> tuple[HistogramIterates, Tensor, Tensor]:
+        """Solve, and return potentials in the units of the cost with equal means."""
+        with torch.no_grad():
+            h = _initial_potential(self.initializer, problem, self.epsilon) / self.epsilon
+            a, b = problem.a, problem.b
+            reached = solve_histograms(kernel.exponents, a, b, h, self.max_iter, self.tol)
+            f, g = self.epsilon * reached.log_u + kernel.lowest, self.epsilon * reached.log_v
+            gauge = 0.5 * ((a * f).sum(1) - (b * g).sum(1))[:, None]
+            return reached, f - gauge, g + gauge
+
+    def solve_with_itself(self, side: Tensor, kernel: _Kernel) -> Tensor:
+        """Potential of one side with itself, the same for source and target."""
+        with torch.no_grad():
+            log_u = solve_self_transport(kernel.exponents, side, self.max_iter, self.tol)
+            return self.epsilon * log_u + 0.5 * kernel.lowest
+
+    def differentiable(self, problem: Problem, *, debiased: bool):
+        """Solve for a value and potentials that follow the inputs of the problem."""
+        moves = needs_graph(*problem.points)
+        found: list[tuple[HistogramIterates, Problem, _Kernel]] = []
+
+        def solve(*inputs: Tensor) -> Solution:
+            plain = problem.plain(*inputs)
+            kernel = self.kernel(plain)
+            reached, f, g = self.solve(plain, kernel)
+            found.append((reached, plain, kernel))
+            return self._solution(plain, plain.a, plain.b, f, g, moves=moves)
+
+        def solve_with_itself(side: Tensor, *_: Tensor) -> Solution:
+            _, plain, kernel = found[0]
+            own = self.solve_with_itself(side, kernel)
+            return self._solution(plain, side, side, own, own, moves=moves)
+
+        once = SolvedOnce(solve)
+        value = DualValue.apply(once, *problem.inputs)
+        f, g = Potentials.apply(once, *problem.inputs)
+        if debiased:
+            for side in (problem.a, problem.b):
+                own = DualValue.apply(SolvedOnce(solve_with_itself), side, side, *problem.points)
+                value = value - 0.5 * own
+        return found[0][0], value, f, g
+
+    def _solution(self, problem: Problem, a, b, f, g, *, moves: bool) -> Solution:
+        return Solution(
+            costs=problem.costs,
+            cost=problem.cost,
+            points=tuple(point.detach() for point in problem.points),
+            a=a.detach(),
+            b=b.detach(),
+            f=f,
+            g=g,
+            h=(g - problem.column) / self.epsilon,
+            epsilon=self.epsilon,
+            scaled_epsilon=self.epsilon / problem.unit,
+            moves=moves,
+        )
+
+
+def _check_symmetric(matrix: Tensor) -> None:
+    if len(matrix) != len(matrix.T) or not torch.allclose(matrix, matrix.T):
+        raise ValueError("The debiased loss needs a symmetric cost.")
 
 
 def _as_component(cost: Any) -> Component:

@@ -428,7 +428,6 @@ def _solve_transposed(plan: LinearizedPlan, on_f: Tensor, on_g: Tensor) -> tuple
     if not bool(has_target.all()):
         on_row = on_row - plan.product(column)
     eliminated = row + has_source * on_row / plan.source
-    on_column = has_target * (on_g - plan.transposed_product(eliminated))
-    column = column + plan.solve(on_column)
+    column = column + plan.solve(on_g, plan.transposed_product(eliminated))
     row = row + has_source * (on_f - plan.product(column)) / plan.source
     return row, column

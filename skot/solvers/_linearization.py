@@ -31,7 +31,9 @@ _SMALL = 2**20
 #: Weights below it leave the range of float32.
 _SMALLEST_WEIGHT = 1e-25
 #: Relative residuals of the system, and of one round of products in float32.
-_SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-5
+_SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-4
+#: What is left of terms that cancel, as a share of them.
+_ROUNDING = 1e-14
 _MAX_ROUNDS, _MAX_ITERATIONS = 4, 2000
 #: L1 marginal error of the plan that is linearised, per unit of the smaller of 1 and ten relative
 #: epsilons: what is reached by Newton's steps, and what is too much for four digits.
@@ -96,30 +98,38 @@ class LinearizedPlan:
         """Sums of the entries over sources with mass, shape (n_problems, m)."""
         return self._sums
 
-    def solve(self, values: Tensor) -> Tensor:
+    def solve(self, left: Tensor, right: Tensor) -> Tensor:
         """Solve the system with df eliminated.
 
         Parameters
         ----------
-        values : Tensor of shape (n_problems, m)
-            Right-hand side; what it has along the null vector is left out.
+        left, right : Tensor of shape (n_problems, m)
+            Their difference is the right-hand side; what it has along the null vector is left
+            out. Where they cancel it is rounding, and not worth solving for.
 
         Returns
         -------
         solution : Tensor of shape (n_problems, m)
             Zero where there is no mass.
         """
-        scaled, solution = self._inverse_root * values, torch.zeros_like(values)
+        left, right = self._inverse_root * left, self._inverse_root * right
+        scaled, solution = left - right, torch.zeros_like(left)
         scaled = scaled - self._null * (self._null * scaled).sum(1, keepdim=True)
-        size = scaled.square().sum(1)
-        residual = scaled
         is_exact = self._entries.dtype == torch.float64
         tol = _SOLVED if is_exact else _SOLVED_FLOAT32
+        rounding = _ROUNDING * (left.norm(dim=1) + right.norm(dim=1))
+        enough = torch.maximum(tol * scaled.norm(dim=1), rounding)
+        residual = scaled
         for _ in range(_MAX_ROUNDS):
-            step_tol = tol if is_exact else _ROUND_FLOAT32
-            solution = solution + conjugate_gradients(self._apply, residual, step_tol)
+            step = enough
+            if not is_exact:
+                step = torch.maximum(enough, _ROUND_FLOAT32 * residual.norm(dim=1))
+            solution = solution + conjugate_gradients(self._apply, residual, step)
             residual = scaled - self._apply(solution, precise=True)
-            if bool((residual.square().sum(1) <= (10.0 * tol) ** 2 * size).all()):
+            # A group of points that exchanges next to no mass with the others moves a lot for
+            # what little pulls at it, and the product rounds in proportion to the move.
+            allowed = torch.maximum(10.0 * enough, _ROUNDING * solution.norm(dim=1))
+            if bool((residual.norm(dim=1) <= allowed).all()):
                 break
         else:
             _warn("The linear system of the derivatives was not solved to full accuracy.")
@@ -151,7 +161,8 @@ class LinearizedPlan:
             if bool((error <= _REFINED * self._relative).all()):
                 break
             gap = self._inverse_root * (self._b - self._sums)
-            step = self._inverse_root * conjugate_gradients(self._apply, gap, _STEP_TOL)
+            enough = _STEP_TOL * gap.norm(dim=1)
+            step = self._inverse_root * conjugate_gradients(self._apply, gap, enough)
             step = torch.where((error > _REFINED * self._relative)[:, None], step, 0.0)
             self._entries.shift(step)
             self._measure()
@@ -200,7 +211,7 @@ def plan_tiles(costs, b: Tensor, h: Tensor, epsilon: float) -> Iterator[tuple[sl
         yield rows, tile if entries.has_target is None else tile * carried[:, None]
 
 
-def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: float) -> Tensor:
+def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: Tensor) -> Tensor:
     """Solve symmetric positive definite systems, one a row.
 
     Parameters
@@ -209,8 +220,8 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: 
         The product with the matrices, from and to shape (n_problems, m).
     values : Tensor of shape (n_problems, m)
         Right-hand sides.
-    tol : float
-        Relative residual to reach.
+    tol : Tensor of shape (n_problems,)
+        Norms of the residuals to reach.
 
     Returns
     -------
@@ -219,7 +230,7 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: 
     """
     solution, residual, direction = torch.zeros_like(values), values, values
     size = (residual * residual).sum(1)
-    enough = tol**2 * size
+    enough = tol * tol
     for _ in range(_MAX_ITERATIONS):
         if bool((size <= enough).all()):
             break

@@ -33,6 +33,8 @@ class Problem:
         Weights that sum to one; they may require gradients.
     batched : bool
         Whether the caller passed a batch.
+    class_cost : tuple or None
+        Class indices of the sources and cost table of the classes, in the caller's units.
     """
 
     cost: Any
@@ -44,27 +46,31 @@ class Problem:
     a: Tensor
     b: Tensor
     batched: bool
+    class_cost: tuple[Tensor, Tensor] | None = None
 
-    def replaced(self, a: Tensor, b: Tensor, points: tuple[Tensor, ...], class_cost) -> "Problem":
-        """Read the same problem from other tensors.
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What derivatives are taken with respect to: weights and points ``(a, b, *points)``."""
+        return self.a, self.b, *self.points
+
+    def plain(self, a: Tensor, b: Tensor, *points: Tensor) -> "Problem":
+        """Read the problem from its inputs without the wrappers of a transform of `torch.func`.
 
         Parameters
         ----------
-        a, b : Tensor of shape (n_problems, n), (n_problems, m)
-            Weights.
-        points : tuple of Tensor
-            Points, or matrix.
-        class_cost : tuple or None
-            As for :func:`read_problem`.
+        a, b, *points : Tensor
+            What :attr:`inputs` are underneath.
 
         Returns
         -------
         problem : Problem
-            Of the same kind.
+            This one where there were none.
         """
+        if a is self.a:
+            return self
         cost = PrecomputedCost(points[0]) if len(points) == 1 else self.cost
         x, y = points if len(points) == 2 else (None, None)
-        return read_problem(cost, x, y, a, b, class_cost)
+        return read_problem(cost, x, y, a, b, self.class_cost)
 
 
 def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
@@ -123,6 +129,7 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
     a, b, batched = _read_weights(a, b, len(x), len(y), x.device)
     with torch.no_grad():
         pair = cost.standardize(x.detach(), y.detach(), a.detach().mean(0), b.detach().mean(0))
+        scaled_class_cost = None
         if class_cost is not None:
             labels, table = class_cost
             if table.requires_grad:
@@ -130,9 +137,10 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
                     "The costs of classes are constants: a table that requires a gradient would "
                     "get none. Detach it."
                 )
-            class_cost = labels.to(x.device), table.to(x) / pair.scale
-        costs = PointCosts(cost, pair.x, pair.y, class_cost)
-    return Problem(cost, (x, y), costs, pair.scale, pair.row, pair.column, a, b, batched)
+            scaled_class_cost = labels.to(x.device), table.to(x) / pair.scale
+        costs = PointCosts(cost, pair.x, pair.y, scaled_class_cost)
+    scale = pair.scale, pair.row, pair.column
+    return Problem(cost, (x, y), costs, *scale, a, b, batched, class_cost)
 
 
 def _as_float64(values, name: str) -> Tensor:

@@ -230,9 +230,8 @@ def sinkhorn(
             reached = _solve(problem, g, settings, progress)
             return _translate(problem, reached, settings)
 
-    inputs = (problem.a, problem.b, *problem.points)
-    if needs_graph(*inputs):
-        result = _differentiable_result(problem, solve, class_cost, settings, progress)
+    if needs_graph(*problem.inputs):
+        result = _differentiable_result(problem, solve, settings, progress)
     else:
         solved = solve(problem)
         value = (problem.a * solved.f).sum(1) + (problem.b * solved.g).sum(1)
@@ -314,26 +313,19 @@ def _translate(problem: Problem, reached: Iterate, settings: Settings) -> _Solve
     return _Solved(reached, f, g, plans, solution)
 
 
-def _differentiable_result(problem: Problem, solve, class_cost, settings, progress):
+def _differentiable_result(problem: Problem, solve, settings, progress) -> SinkhornResult:
     """Result whose tensors follow the inputs that require a gradient."""
     solved: list[_Solved] = []
     moves = needs_graph(*problem.points)
 
-    def solve_plain(a: Tensor, b: Tensor, *points: Tensor) -> Solution:
-        plain = problem
-        if a is not problem.a:
-            # A transform of torch.func has taken its wrappers off, in which nothing is solved.
-            plain = problem.replaced(a, b, points, class_cost)
-        solved.append(solve(plain))
-        solution = solved[0].solution
-        solution.moves = moves
-        return solution
+    def solve_plain(*inputs: Tensor) -> Solution:
+        solved.append(solve(problem.plain(*inputs)))
+        return replace(solved[0].solution, moves=moves)
 
     once = SolvedOnce(solve_plain)
-    inputs = (problem.a, problem.b, *problem.points)
-    value = DualValue.apply(once, *inputs)
-    f, g = Potentials.apply(once, *inputs)
-    return _result(solved[0], value, f, g, (once, inputs), settings, progress)
+    value = DualValue.apply(once, *problem.inputs)
+    f, g = Potentials.apply(once, *problem.inputs)
+    return _result(solved[0], value, f, g, (once, problem.inputs), settings, progress)
 
 
 def _result(solved: _Solved, value, f, g, graph, settings, progress) -> SinkhornResult:
