@@ -16,6 +16,7 @@ between them is the error of the solve, which would be multiplied.
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from sklearn import get_config
@@ -29,16 +30,31 @@ from skot.solvers._costs import GridCosts
 #: Up to this many entries the plan is kept in float64, as the kernel of a solve.
 _SMALL = 2**20
 #: Weights below it leave the range of float32.
-_SMALLEST_WEIGHT = 1e-25
+_SMALLEST_WEIGHT = 1e-12
+#: Entries of rows that sum to one, below which products get slow for being subnormal.
+_NEGLIGIBLE = {torch.float32: 1e-25, torch.float64: 1e-200}
 #: Relative residuals of the system, and of one round of products in float32.
 _SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-4
 #: What is left of terms that cancel, as a share of them.
 _ROUNDING = 1e-14
-_MAX_ROUNDS, _MAX_ITERATIONS = 4, 2000
+_MAX_ROUNDS, _MAX_ITERATIONS, _MAX_PRECONDITIONED = 4, 2000, 200
+#: Products after which a factorisation is taken to help: at least so many, and this share of its
+#: size, where it costs about as much as that many products more.
+_PATIENCE, _PATIENCE_SHARE = 60, 20
+#: What keeps a factorisation from failing where groups of points exchange nothing at all.
+_RIDGE = 1e-14
+#: What is left of terms that cancel, as a share of them.
+_ROUNDING = 1e-14
+_MAX_ROUNDS, _MAX_ITERATIONS, _MAX_PRECONDITIONED = 4, 2000, 200
+#: Products after which a factorisation is taken to help: at least so many, and this share of its
+#: size, where it costs about as much as that many products more.
+_PATIENCE, _PATIENCE_SHARE = 60, 20
+#: What keeps a factorisation from failing where its matrix is singular to rounding.
+_RIDGES = {torch.float32: 1e-6, torch.float64: 1e-13}
 #: L1 marginal error of the plan that is linearised, per unit of the smaller of 1 and ten relative
 #: epsilons: what is reached by Newton's steps, and what is too much for four digits.
 _REFINED, _TOO_LOOSE = 1e-6, 5e-5
-_MAX_STEPS, _STEP_TOL = 8, 1e-3
+_MAX_STEPS, _STEP_TOL, _LONGEST_STEP, _SLOW = 8, 1e-3, 5.0, 0.7
 #: Largest cost of a grid, in epsilons, for which products along the axes stay in range.
 _SCALING_RANGE = 200.0
 
@@ -77,6 +93,7 @@ class LinearizedPlan:
         self._b = b
         self._entries = _entries(costs, self.source, self.target, b > 0, h, epsilon, storage)
         self._relative = min(1.0, 10.0 * epsilon / costs.scale) if costs.scale > 0 else 1.0
+        self._preconditioner: Callable[[Tensor], Tensor] | None = None
         self._measure()
         self._refine()
 
@@ -113,27 +130,73 @@ class LinearizedPlan:
             Zero where there is no mass.
         """
         left, right = self._inverse_root * left, self._inverse_root * right
-        scaled, solution = left - right, torch.zeros_like(left)
+        scaled = left - right
         scaled = scaled - self._null * (self._null * scaled).sum(1, keepdim=True)
-        is_exact = self._entries.dtype == torch.float64
-        tol = _SOLVED if is_exact else _SOLVED_FLOAT32
         rounding = _ROUNDING * (left.norm(dim=1) + right.norm(dim=1))
+        tol = _SOLVED if self._entries.dtype == torch.float64 else _SOLVED_FLOAT32
         enough = torch.maximum(tol * scaled.norm(dim=1), rounding)
-        residual = scaled
-        for _ in range(_MAX_ROUNDS):
-            step = enough
-            if not is_exact:
-                step = torch.maximum(enough, _ROUND_FLOAT32 * residual.norm(dim=1))
-            solution = solution + conjugate_gradients(self._apply, residual, step)
-            residual = scaled - self._apply(solution, precise=True)
-            # A group of points that exchanges next to no mass with the others moves a lot for
-            # what little pulls at it, and the product rounds in proportion to the move.
-            allowed = torch.maximum(10.0 * enough, _ROUNDING * solution.norm(dim=1))
-            if bool((residual.norm(dim=1) <= allowed).all()):
-                break
-        else:
+        solution, arrived = self._solve_scaled(scaled, enough)
+        if not arrived:
             _warn("The linear system of the derivatives was not solved to full accuracy.")
         return self._inverse_root * solution
+
+    def _solve_scaled(self, scaled: Tensor, enough: Tensor) -> tuple[Tensor, bool]:
+        """Solve the scaled system to residuals of these norms, and say whether that was reached."""
+        solution, residual = torch.zeros_like(scaled), scaled
+        is_exact = self._entries.dtype == torch.float64
+        for _ in range(_MAX_ROUNDS):
+            step = enough
+            if not (is_exact or self._preconditioner):
+                step = torch.maximum(enough, _ROUND_FLOAT32 * residual.norm(dim=1))
+            if self._preconditioner is None:
+                patience = max(_PATIENCE, scaled.shape[1] // _PATIENCE_SHARE)
+                if not self._is_factorable:
+                    patience = _MAX_ITERATIONS
+                part, arrived = conjugate_gradients(self._apply, residual, step, patience)
+                if not arrived and self._is_factorable:
+                    self._preconditioner = self._factorize()
+            else:
+                part, _ = conjugate_gradients(
+                    partial(self._apply, precise=True),
+                    residual,
+                    step,
+                    _MAX_PRECONDITIONED,
+                    self._preconditioner,
+                )
+            solution = solution + part
+            residual = scaled - self._apply(solution, precise=True)
+            allowed = torch.maximum(10.0 * enough, _ROUNDING * solution.norm(dim=1))
+            if bool((residual.norm(dim=1) <= allowed).all()):
+                return solution, True
+        return solution, False
+
+    @property
+    def _is_factorable(self) -> bool:
+        """Whether a matrix over pairs of targets fits into memory."""
+        size = self._b.shape[0] * self._b.shape[1] ** 2
+        return 2 * size * torch.float64.itemsize <= get_config()["working_memory"] * 2**20
+
+    def _factorize(self) -> Callable[[Tensor], Tensor]:
+        """Return the inverse of the scaled system, up to the precision in which it is kept."""
+        n_problems, m = self._b.shape
+        dtype = self._entries.dtype
+        right, left = self._inverse_root[:, None], (self.source * self.has_source).sqrt()
+        matrix = torch.zeros(n_problems, m, m, dtype=dtype, device=self._b.device)
+        for rows, tile in self._entries.tiles():
+            scaled = (left[:, rows, None] * tile * right).to(dtype)
+            matrix.baddbmm_(scaled.transpose(1, 2), scaled, alpha=-1.0)
+        matrix = matrix.double()
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        diagonal.zero_()
+        # What is left of the masses after the products is what groups of points exchange: as a
+        # sum of the other entries of the row it comes without cancellation, however little it is.
+        kept = -(matrix @ self._null[:, :, None])[:, :, 0] / self._null
+        diagonal.copy_(torch.where(self._null > 0, kept, 1.0) + _RIDGE)
+        matrix += self._null[:, :, None] * self._null[:, None]
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if bool(failed.any()):
+            return lambda values: values
+        return lambda values: torch.cholesky_solve(values[:, :, None], factor)[:, :, 0]
 
     def _apply(self, values: Tensor, *, precise: bool = False) -> Tensor:
         """Scaled Schur complement, with one in place of zero along the null vector."""
@@ -146,7 +209,8 @@ class LinearizedPlan:
     def _measure(self) -> None:
         self._sums = self._entries.transposed_product(self.source * self.has_source)
         root = self._sums.sqrt()
-        self._inverse_root = self.has_target / root
+        # A column whose entries are all below the range of floats has no influence.
+        self._inverse_root = torch.where(root > 0, self.has_target / root, 0.0)
         null = root * self.has_target
         self._null = null / null.norm(dim=1, keepdim=True)
 
@@ -161,8 +225,11 @@ class LinearizedPlan:
             if bool((error <= _REFINED * self._relative).all()):
                 break
             gap = self._inverse_root * (self._b - self._sums)
-            enough = _STEP_TOL * gap.norm(dim=1)
-            step = self._inverse_root * conjugate_gradients(self._apply, gap, enough)
+            step, _ = self._solve_scaled(gap, _STEP_TOL * gap.norm(dim=1))
+            step = self._inverse_root * step
+            # Potentials of groups that exchange next to nothing would go far beyond what the
+            # linear model knows of.
+            step = step * (_LONGEST_STEP / step.abs().amax(1, keepdim=True)).clamp_max(1.0)
             step = torch.where((error > _REFINED * self._relative)[:, None], step, 0.0)
             self._entries.shift(step)
             self._measure()
@@ -172,7 +239,10 @@ class LinearizedPlan:
                 self._entries.shift(torch.where(worse[:, None], -step, 0.0))
                 self._measure()
                 break
+            is_slow = bool((following > _SLOW * error).any())
             error = following
+            if is_slow:
+                break
         if not bool(self.has_target.all()):
             # A potential without mass is the softmin of the others.
             extension = torch.where(self.has_target > 0, 0.0, -self._sums.log())
@@ -211,7 +281,13 @@ def plan_tiles(costs, b: Tensor, h: Tensor, epsilon: float) -> Iterator[tuple[sl
         yield rows, tile if entries.has_target is None else tile * carried[:, None]
 
 
-def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: Tensor) -> Tensor:
+def conjugate_gradients(
+    apply: Callable[[Tensor], Tensor],
+    values: Tensor,
+    tol: Tensor,
+    max_iter: int,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, bool]:
     """Solve symmetric positive definite systems, one a row.
 
     Parameters
@@ -222,30 +298,39 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, tol: 
         Right-hand sides.
     tol : Tensor of shape (n_problems,)
         Norms of the residuals to reach.
+    max_iter : int
+        Products.
+    precondition : callable, default=None
+        The product with matrices close to the inverses.
 
     Returns
     -------
     solution : Tensor of shape (n_problems, m)
-        Where all of them arrived, or after 2000 products.
+        Where all of them arrived, or ran out of products.
+    arrived : bool
+        Whether all did.
     """
-    solution, residual, direction = torch.zeros_like(values), values, values
-    size = (residual * residual).sum(1)
-    enough = tol * tol
-    for _ in range(_MAX_ITERATIONS):
-        if bool((size <= enough).all()):
-            break
+    solution, residual = torch.zeros_like(values), values
+    moved = residual if precondition is None else precondition(residual)
+    direction, inner = moved, (residual * moved).sum(1)
+    for _ in range(max_iter):
+        # Systems that have arrived stand still. A group of points that exchanges next to no mass
+        # with the others moves a lot for what little pulls at it, and products round in proportion.
+        enough = torch.maximum(tol, _ROUNDING * solution.norm(dim=1))
+        moves = residual.norm(dim=1) > enough
+        if not bool(moves.any()):
+            return solution, True
         product = apply(direction)
         curvature = (direction * product).sum(1)
-        # Systems that have arrived stand still, also those that began there.
-        moves = (size > enough) & (curvature > 0)
-        length = torch.where(moves, size / curvature, 0.0)[:, None]
+        moves &= (curvature > 0) & (inner > 0)
+        length = torch.where(moves, inner / curvature, 0.0)[:, None]
         solution = solution + length * direction
         residual = residual - length * product
-        following = (residual * residual).sum(1)
-        share = torch.where(moves, following / size, 0.0)[:, None]
-        direction = residual + share * direction
-        size = torch.where(moves, following, 0.0)
-    return solution
+        moved = residual if precondition is None else precondition(residual)
+        following = (residual * moved).sum(1)
+        share = torch.where(moves, following / inner, 0.0)[:, None]
+        direction, inner = moved + share * direction, following
+    return solution, not bool((residual.norm(dim=1) > tol).any())
 
 
 def _entries(costs, a, b, has_target, h, epsilon: float, storage: str):
@@ -322,9 +407,12 @@ class _StoredEntries:
     def __init__(self, streamed: _StreamedEntries, dtype: torch.dtype):
         self.dtype, self._has_target = dtype, streamed.has_target
         self._matrix = torch.empty(streamed.shape, dtype=dtype, device=streamed.bias.device)
-        largest = torch.finfo(dtype).max
         for rows, tile in streamed.tiles():
-            self._matrix[:, rows] = tile.clamp_(max=largest)
+            self._keep(rows, tile)
+
+    def _keep(self, rows: slice, tile: Tensor) -> None:
+        tile = torch.nn.functional.threshold_(tile, _NEGLIGIBLE[self.dtype], 0.0)
+        self._matrix[:, rows] = tile.clamp_(max=torch.finfo(self.dtype).max)
 
     def shift(self, step: Tensor) -> None:
         """Move the potentials over epsilon."""
@@ -333,7 +421,7 @@ class _StoredEntries:
         sums = self.product(kept)
         for rows in row_tiles(self._matrix.shape[1], factor.numel()):
             tile = self._matrix[:, rows] * factor[:, None]
-            self._matrix[:, rows] = (tile / sums[:, rows, None]).to(self.dtype)
+            self._keep(rows, tile / sums[:, rows, None])
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
         """Tiles of shape (n_problems, r, m) in float64."""
