@@ -25,11 +25,12 @@ class ProbabilityTransport:
     Attributes
     ----------
     value : Tensor of shape (n_rows,)
-        Dual values in float64; carry the gradients with respect to the histograms.
+        Dual values in float64, differentiable twice in the histograms and in a cost that requires
+        a gradient.
     f, g : Tensor of shape (n_rows, n), (n_rows, m)
         Potentials of the two sides in float64, with ``<a, f> = <b, g>``, finite where
         a probability is zero. Up to constants they are the gradients of `value`, but for what
-        `debiased` takes away.
+        `debiased` takes away; they are differentiable once.
     passes : Tensor of shape (n_rows,)
         Sinkhorn passes of each problem until its own tolerance was reached, those of the cost of
         a side with itself not included.
@@ -96,7 +97,7 @@ def probability_transport_loss(
     Returns
     -------
     loss : Tensor of shape (n_rows,) or ()
-        One value per row, in the dtype of the histograms, differentiable in `a` and `b`.
+        One value per row, in the dtype of the histograms, differentiable twice in `a` and `b`.
 
     Raises
     ------
@@ -114,7 +115,8 @@ def probability_transport_loss(
     By the envelope theorem the gradients are the potentials at the optimum, so that nothing is
     differentiated through the iteration, and they stay bounded by the range of the cost where
     a softmax leaves no mass (a Kullback-Leibler loss has no such bound). As the rows are
-    normalised here, the gradients are orthogonal to them.
+    normalised here, the gradients are orthogonal to them. Second derivatives come from a linear
+    system, as those of :func:`skot.solvers.sinkhorn`.
 
     Between rows that nearly agree, the gradient without bias is a small difference of potentials:
     with a tolerance above the L1 distance of the rows it depends on where the iteration started.

@@ -206,8 +206,7 @@ class PairDerivatives:
                 )
                 tangents = (self._tangents[0][rows], self._tangents[1])
                 total = total + sum(
-                    (slope * tangent).sum()
-                    for slope, tangent in zip(slopes, tangents, strict=True)
+                    (slope * tangent).sum() for slope, tangent in zip(slopes, tangents, strict=True)
                 )
             part_x, part_y = torch.autograd.grad(total, inputs, materialize_grads=True)
         self._gradient_x[rows] += part_x
@@ -236,9 +235,7 @@ class PairDerivatives:
 def _pushed_forward(outputs, inputs, tangents) -> list[Tensor]:
     """Derivatives of outputs along tangents of the inputs, by transposing the transposed twice."""
     probes = [torch.ones_like(output).requires_grad_(True) for output in outputs]
-    slopes = torch.autograd.grad(
-        outputs, inputs, probes, create_graph=True, materialize_grads=True
-    )
+    slopes = torch.autograd.grad(outputs, inputs, probes, create_graph=True, materialize_grads=True)
     return list(
         torch.autograd.grad(slopes, probes, tangents, create_graph=True, materialize_grads=True)
     )

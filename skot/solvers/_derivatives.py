@@ -10,8 +10,8 @@ ones also under the transforms of `torch.func`.
 
 References
 ----------
-.. [1] Cuturi, M., Teboul, O., Niles-Weed, J. and Vert, J.-P. (2020). Supervised quantile
-   normalization for low rank matrix factorization. ICML, Section 3 (implicit differentiation).
+.. [1] Luise, G., Rudi, A., Pontil, M. and Ciliberto, C. (2018). Differential properties of Sinkhorn
+   approximation for learning with Wasserstein distance. NeurIPS, Theorem 2.
 """
 
 from collections.abc import Callable
@@ -161,13 +161,21 @@ def needs_graph(*tensors: Tensor) -> bool:
 
 
 class _Function(torch.autograd.Function):
-    """A function whose first argument is a solution, or what makes one."""
+    """Reverse mode only: everything else says so."""
 
     @staticmethod
     def jvp(ctx, *tangents):
         raise RuntimeError(
             "Forward-mode derivatives of entropic transport are not available: use reverse mode, "
             "as in torch.autograd.grad, torch.autograd.functional.hessian or torch.func.grad."
+        )
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        raise RuntimeError(
+            "Entropic transport cannot be mapped by torch.func.vmap, nor by jacrev, jacfwd and "
+            "hessian, which are built on it: use torch.autograd.functional.hessian or "
+            "torch.func.grad, and pass several problems as a batch."
         )
 
 
@@ -255,9 +263,7 @@ class PlanProduct(_Function):
     @staticmethod
     def backward(ctx, upstream):
         values, *inputs = ctx.saved_tensors
-        on_values = PlanProduct.apply(
-            ctx.plan, ctx.solve, not ctx.transposed, upstream, *inputs
-        )
+        on_values = PlanProduct.apply(ctx.plan, ctx.solve, not ctx.transposed, upstream, *inputs)
         if ctx.solve is None:
             return None, None, None, on_values, *(None for _ in inputs)
         factors = (values, upstream) if ctx.transposed else (upstream, values)

@@ -37,20 +37,13 @@ _NEGLIGIBLE = {torch.float32: 1e-25, torch.float64: 1e-200}
 _SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-4
 #: What is left of terms that cancel, as a share of them.
 _ROUNDING = 1e-14
-_MAX_ROUNDS, _MAX_ITERATIONS, _MAX_PRECONDITIONED = 4, 2000, 200
+_MAX_ROUNDS, _MAX_ITERATIONS = 5, 2000
 #: Products after which a factorisation is taken to help: at least so many, and this share of its
 #: size, where it costs about as much as that many products more.
 _PATIENCE, _PATIENCE_SHARE = 60, 20
-#: What keeps a factorisation from failing where groups of points exchange nothing at all.
-_RIDGE = 1e-14
-#: What is left of terms that cancel, as a share of them.
-_ROUNDING = 1e-14
-_MAX_ROUNDS, _MAX_ITERATIONS, _MAX_PRECONDITIONED = 4, 2000, 200
-#: Products after which a factorisation is taken to help: at least so many, and this share of its
-#: size, where it costs about as much as that many products more.
-_PATIENCE, _PATIENCE_SHARE = 60, 20
-#: What keeps a factorisation from failing where its matrix is singular to rounding.
-_RIDGES = {torch.float32: 1e-6, torch.float64: 1e-13}
+#: What keeps a factorisation from failing where groups of points exchange nothing at all: the first
+#: that does. It is a preconditioner only, no part of the system.
+_RIDGES = (1e-14, 1e-13, 1e-12, 1e-10)
 #: L1 marginal error of the plan that is linearised, per unit of the smaller of 1 and ten relative
 #: epsilons: what is reached by Newton's steps, and what is too much for four digits.
 _REFINED, _TOO_LOOSE = 1e-6, 5e-5
@@ -94,6 +87,7 @@ class LinearizedPlan:
         self._entries = _entries(costs, self.source, self.target, b > 0, h, epsilon, storage)
         self._relative = min(1.0, 10.0 * epsilon / costs.scale) if costs.scale > 0 else 1.0
         self._preconditioner: Callable[[Tensor], Tensor] | None = None
+        self._is_factored = False
         self._measure()
         self._refine()
 
@@ -153,16 +147,13 @@ class LinearizedPlan:
                 if not self._is_factorable:
                     patience = _MAX_ITERATIONS
                 part, arrived = conjugate_gradients(self._apply, residual, step, patience)
-                if not arrived and self._is_factorable:
-                    self._preconditioner = self._factorize()
             else:
-                part, _ = conjugate_gradients(
-                    partial(self._apply, precise=True),
-                    residual,
-                    step,
-                    _MAX_PRECONDITIONED,
-                    self._preconditioner,
-                )
+                apply = partial(self._apply, precise=True)
+                factor = self._preconditioner
+                part, arrived = conjugate_gradients(apply, residual, step, _PATIENCE, factor)
+            if not arrived and self._is_factorable and not self._is_factored:
+                # For the first time, or anew where the potentials have moved since.
+                self._preconditioner, self._is_factored = self._factorize(), True
             solution = solution + part
             residual = scaled - self._apply(solution, precise=True)
             allowed = torch.maximum(10.0 * enough, _ROUNDING * solution.norm(dim=1))
@@ -191,12 +182,14 @@ class LinearizedPlan:
         # What is left of the masses after the products is what groups of points exchange: as a
         # sum of the other entries of the row it comes without cancellation, however little it is.
         kept = -(matrix @ self._null[:, :, None])[:, :, 0] / self._null
-        diagonal.copy_(torch.where(self._null > 0, kept, 1.0) + _RIDGE)
+        diagonal.copy_(torch.where(self._null > 0, kept, 1.0))
         matrix += self._null[:, :, None] * self._null[:, None]
-        factor, failed = torch.linalg.cholesky_ex(matrix)
-        if bool(failed.any()):
-            return lambda values: values
-        return lambda values: torch.cholesky_solve(values[:, :, None], factor)[:, :, 0]
+        for ridge in _RIDGES:
+            diagonal += ridge
+            factor, failed = torch.linalg.cholesky_ex(matrix)
+            if not bool(failed.any()):
+                return lambda values: torch.cholesky_solve(values[:, :, None], factor)[:, :, 0]
+        return lambda values: values
 
     def _apply(self, values: Tensor, *, precise: bool = False) -> Tensor:
         """Scaled Schur complement, with one in place of zero along the null vector."""
@@ -205,6 +198,12 @@ class LinearizedPlan:
         )
         along = self._null * (self._null * values).sum(1, keepdim=True)
         return values - self._inverse_root * product + along
+
+    def _shift(self, step: Tensor) -> None:
+        """Move the potentials over epsilon."""
+        self._entries.shift(step)
+        self._is_factored = False
+        self._measure()
 
     def _measure(self) -> None:
         self._sums = self._entries.transposed_product(self.source * self.has_source)
@@ -231,13 +230,11 @@ class LinearizedPlan:
             # linear model knows of.
             step = step * (_LONGEST_STEP / step.abs().amax(1, keepdim=True)).clamp_max(1.0)
             step = torch.where((error > _REFINED * self._relative)[:, None], step, 0.0)
-            self._entries.shift(step)
-            self._measure()
+            self._shift(step)
             following = self._error
             worse = following > error
             if bool(worse.any()):
-                self._entries.shift(torch.where(worse[:, None], -step, 0.0))
-                self._measure()
+                self._shift(torch.where(worse[:, None], -step, 0.0))
                 break
             is_slow = bool((following > _SLOW * error).any())
             error = following
@@ -246,8 +243,7 @@ class LinearizedPlan:
         if not bool(self.has_target.all()):
             # A potential without mass is the softmin of the others.
             extension = torch.where(self.has_target > 0, 0.0, -self._sums.log())
-            self._entries.shift(extension)
-            self._measure()
+            self._shift(extension)
         if bool((self._error > _TOO_LOOSE * self._relative).any()):
             _warn(
                 "The potentials are not accurate enough for their derivatives, which may be wrong "
