@@ -258,7 +258,8 @@ def probability_transport(
         if debiased:
             for side in (problem.a, problem.b):
                 value = value - (side * solver.solve_with_itself(side, kernel)).sum(1)
-    parts = (value, f, g, reached.passes, reached.error, reached.error <= tol)
+    converged = reached.error <= tol
+    parts: tuple[Tensor, ...] = (value, f, g, reached.passes, reached.error, converged)
     return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
 
 
@@ -306,7 +307,9 @@ class _Solver:
             log_u = solve_self_transport(kernel.exponents, side, self.max_iter, self.tol)
             return self.epsilon * log_u + 0.5 * kernel.lowest
 
-    def differentiable(self, problem: Problem, *, debiased: bool):
+    def differentiable(
+        self, problem: Problem, *, debiased: bool
+    ) -> tuple[HistogramIterates, Tensor, Tensor, Tensor]:
         """Solve for a value and potentials that follow the inputs of the problem."""
         moves = needs_graph(*problem.points)
         found: list[tuple[HistogramIterates, Problem, _Kernel]] = []

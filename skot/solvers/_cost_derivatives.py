@@ -50,7 +50,11 @@ def cost_derivatives(cost: Any, points: tuple[Tensor, ...], tangents=None) -> An
 class NoDerivatives:
     """Of costs that are constants."""
 
-    directional = None
+    has_tangents = False
+
+    def directional(self, rows: slice) -> Tensor:
+        """Nothing moves."""
+        raise AssertionError("Constants have no tangents.")
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
         """Nothing to sum."""
@@ -73,12 +77,11 @@ class MatrixDerivatives:
 
     def __init__(self, matrix: Tensor, tangent: Tensor | None):
         self._total = torch.zeros_like(matrix.detach(), dtype=torch.float64)
-        self._tangent = tangent
-        if tangent is None:
-            self.directional = None
+        self._tangent, self.has_tangents = tangent, tangent is not None
 
-    def directional(self, rows: slice) -> Tensor:  # type: ignore[no-redef]
+    def directional(self, rows: slice) -> Tensor:
         """Rows of the tangent, shape (r, m)."""
+        assert self._tangent is not None
         return self._tangent[rows]
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
@@ -97,8 +100,8 @@ class FactoredDerivatives:
     ----------
     x, y : Tensor of shape (n, d), (m, d)
         Points, in a graph.
-    factors : FactorizedCost
-        Their features, in the graph.
+    factors : sequence of Tensor
+        Fields of their :class:`skot.costs.FactorizedCost`, in the graph.
     tangents : tuple of (Tensor of shape (n, d), Tensor of shape (m, d)) or None
         Directions.
     """
@@ -106,9 +109,8 @@ class FactoredDerivatives:
     def __init__(self, x: Tensor, y: Tensor, factors, tangents):
         self._inputs, self._outputs = (x, y), list(factors)
         self._left, self._right, _, _ = (t.detach() for t in factors)
-        if tangents is None:
-            self.directional = None
-        else:
+        self.has_tangents = tangents is not None
+        if tangents is not None:
             self._outputs += _pushed_forward(factors, (x, y), tangents)
             left, right, self._d_row, self._d_column = (t.detach() for t in self._outputs[4:])
             self._both_left = torch.cat([left, self._left], 1)
@@ -130,16 +132,16 @@ class FactoredDerivatives:
         # Terms that are constants get a graph of nothing.
         with torch.enable_grad():
             nothing = 0.0 * (x.sum() + y.sum())
-            factors = [t if t.requires_grad else t + nothing for t in factors]
-            return cls(x, y, factors, tangents)
+            connected = [t if t.requires_grad else t + nothing for t in factors]
+            return cls(x, y, connected, tangents)
 
-    def directional(self, rows: slice) -> Tensor:  # type: ignore[no-redef]
+    def directional(self, rows: slice) -> Tensor:
         """Change of the costs along the tangents, shape (r, m)."""
         change = self._d_row[rows, None] + self._d_column
         return change.addmm_(self._both_left[rows], self._both_right.T, alpha=-1.0)
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
-        """Add ``<weights, C>`` and ``<plan, dC>``, both of shape (r, m), to what is differentiated."""
+        """Add ``<weights, C> + <plan, dC>``, with shapes (r, m), to what is differentiated."""
         left, right, row, column = self._totals[:4]
         left[rows] -= weights @ self._right
         right.addmm_(weights.T, self._left[rows], alpha=-1.0)
@@ -183,10 +185,9 @@ class PairDerivatives:
         self._cost, self._tangents = cost, tangents
         self._x, self._y = x, y
         self._gradient_x, self._gradient_y = torch.zeros_like(x), torch.zeros_like(y)
-        if tangents is None:
-            self.directional = None
+        self.has_tangents = tangents is not None
 
-    def directional(self, rows: slice) -> Tensor:  # type: ignore[no-redef]
+    def directional(self, rows: slice) -> Tensor:
         """Change of the costs along the tangents, shape (r, m)."""
         with torch.enable_grad():
             inputs = self._leaves(rows)
@@ -195,7 +196,7 @@ class PairDerivatives:
             return _pushed_forward([costs], inputs, tangents)[0].detach()
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
-        """Add ``<weights, C>`` and ``<plan, dC>``, both of shape (r, m), to what is differentiated."""
+        """Add ``<weights, C> + <plan, dC>``, with shapes (r, m), to what is differentiated."""
         with torch.enable_grad():
             inputs = self._leaves(rows)
             costs = self._costs(*inputs) if plan is not None else self._cost.pairwise(*inputs)

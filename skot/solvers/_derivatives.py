@@ -1,8 +1,8 @@
 r"""Derivatives of the solution of an entropic problem: of its value twice, of its potentials once.
 
 Nothing is differentiated through an iteration. By the envelope theorem the gradient of the value is
-explicit: potentials for the weights, averages under the plan for the cost. Differentiating that once
-more, or the potentials and the plan themselves, takes one linear system
+explicit: potentials for the weights, averages under the plan for the cost. Differentiating that
+once more, or the potentials and the plan themselves, takes one linear system
 (:mod:`skot.solvers._linearization`) for any number of inputs, as in [1]_.
 
 All numbers are computed inside the forward passes of autograd functions, where tensors are plain
@@ -107,13 +107,14 @@ class SolvedOnce:
     """
 
     def __init__(self, solve: Callable[..., Solution]):
-        self._solve, self.solution = solve, None
+        self._solve = solve
+        self._solution: Solution | None = None
 
     def __call__(self, *inputs: Tensor) -> Solution:
         """Return the solution."""
-        if self.solution is None:
-            self.solution = self._solve(*inputs)
-        return self.solution
+        if self._solution is None:
+            self._solution = self._solve(*inputs)
+        return self._solution
 
 
 class PlanGraph:
@@ -421,7 +422,7 @@ def _direction(kind, derivatives, first, second) -> Callable[[slice], Tensor] | 
     if kind == "factors":
         left, right = (t.double().reshape(len(t), -1) for t in (first, second))
         return lambda rows: left[rows] @ right.T
-    return derivatives.directional
+    return derivatives.directional if derivatives.has_tangents else None
 
 
 def _solve_transposed(plan: LinearizedPlan, on_f: Tensor, on_g: Tensor) -> tuple[Tensor, Tensor]:

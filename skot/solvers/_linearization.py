@@ -1,12 +1,12 @@
-"""The linear system that says how potentials follow the problem, solved without a ridge.
+r"""The linear system that says how potentials follow the problem, solved without a ridge.
 
-At the optimum of :math:`P_{ij} = a_i b_j e^{(f_i + g_j - C_{ij}) / \\epsilon}`, a change of the
+At the optimum of :math:`P_{ij} = a_i b_j e^{(f_i + g_j - C_{ij}) / \epsilon}`, a change of the
 problem and the change of its potentials satisfy
 
 .. math::
 
-    \\begin{pmatrix} \\mathrm{diag}(P 1) & P \\\\ P^\\top & \\mathrm{diag}(P^\\top 1) \\end{pmatrix}
-    \\begin{pmatrix} df \\\\ dg \\end{pmatrix} = r,
+    \begin{pmatrix} \mathrm{diag}(P 1) & P \\ P^\top & \mathrm{diag}(P^\top 1) \end{pmatrix}
+    \begin{pmatrix} df \\ dg \end{pmatrix} = r,
 
 a symmetric system that is singular along (1, -1) only. Eliminating df and scaling by the column
 sums leaves a matrix with eigenvalues in [0, 1], most of them near 1, which conjugate gradients
@@ -407,7 +407,7 @@ class _StoredEntries:
             self._keep(rows, tile)
 
     def _keep(self, rows: slice, tile: Tensor) -> None:
-        tile = torch.nn.functional.threshold_(tile, _NEGLIGIBLE[self.dtype], 0.0)
+        tile = torch.nn.functional.threshold(tile, _NEGLIGIBLE[self.dtype], 0.0, inplace=True)
         self._matrix[:, rows] = tile.clamp_(max=torch.finfo(self.dtype).max)
 
     def shift(self, step: Tensor) -> None:

@@ -74,7 +74,7 @@ class SinkhornResult:
 
     @property
     def cost_value(self) -> "float | Tensor":
-        """Transport cost ``<C, P>`` without a gradient; the first call does a pass over the kernel."""
+        """Transport cost ``<C, P>``, without a gradient; the first call does one pass."""
         if isinstance(self.plan, tuple):
             return torch.tensor([plan.cost for plan in self.plan], dtype=torch.float64)
         return self.plan.cost
@@ -193,19 +193,19 @@ def sinkhorn(
     streamed.
 
     `dual_value` is differentiable twice with respect to x, y, a, b, a precomputed matrix and the
-    points of a `SupportCost`, for one problem and for a batch. By the envelope theorem the gradients
-    are averages under the plan, exact in the limit of ``tol`` to 0, from one pass. Second derivatives
-    are implicit [4]_: a product with the Hessian refines the potentials by a few of Newton's steps
-    and solves one linear system by conjugate gradients, on the plan kept in memory or streamed as
-    the kernel is. They are correct to 1e-4 of their size at the default tolerance, and a
-    `ConvergenceWarning` tells where the potentials could not be made accurate enough.
+    points of a `SupportCost`, for one problem and for a batch. By the envelope theorem the
+    gradients are averages under the plan, exact in the limit of ``tol`` to 0, from one pass. Second
+    derivatives are implicit [4]_: a product with the Hessian refines the potentials by a few of
+    Newton's steps and solves one linear system by conjugate gradients, on the plan kept in memory
+    or streamed as the kernel is. They are correct to 1e-4 of their size at the default tolerance,
+    and a `ConvergenceWarning` tells where the potentials could not be made accurate enough.
 
-    `f`, `g` and the products and the array of `plan` are differentiable once, in the same inputs and
-    in the values that are multiplied. What is not offered raises: a derivative more, forward mode,
-    `torch.func.vmap`, a class cost that requires a gradient. `cost_value`, `primal_value`, the
-    marginals and tiles of the plan, and the errors are plain numbers without a gradient. Where a
-    weight is zero, derivatives with respect to it are those into the simplex. Where points coincide,
-    a p-norm counts as having the derivative zero.
+    `f`, `g` and the products and the array of `plan` are differentiable once, in the same inputs
+    and in the values that are multiplied. What is not offered raises: a derivative more, forward
+    mode, `torch.func.vmap`, a class cost that requires a gradient. `cost_value`, `primal_value`,
+    the marginals and tiles of the plan, and the errors are plain numbers without a gradient. Where
+    a weight is zero, derivatives with respect to it are those into the simplex. Where points
+    coincide, a p-norm counts as having the derivative zero.
 
     References
     ----------
@@ -330,7 +330,9 @@ def _translate(problem: Problem, reached: Iterate, settings: Settings) -> _Solve
     return _Solved(reached, f, g, plans, solution)
 
 
-def _differentiable_result(problem: Problem, solve, settings, progress) -> SinkhornResult:
+def _differentiable_result(
+    problem: Problem, solve: Callable[[Problem], _Solved], settings: Settings, progress: Progress
+) -> SinkhornResult:
     """Result whose tensors follow the inputs that require a gradient."""
     solved: list[_Solved] = []
     moves = needs_graph(*problem.points)
@@ -353,7 +355,8 @@ def _result(solved: _Solved, value, f, g, graph, settings, progress) -> Sinkhorn
     plans = solved.plans
     if graph is not None:
         for i, plan in enumerate(plans):
-            plan.follow(PlanGraph(*graph, i))
+            once, inputs = graph
+            plan.follow(PlanGraph(once, inputs, i))
     return SinkhornResult(
         f=f,
         g=g,
