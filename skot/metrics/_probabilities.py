@@ -322,7 +322,7 @@ class _Solver:
             return self._solution(plain, plain.a, plain.b, f, g, moves=moves)
 
         def solve_with_itself(side: Tensor, *_: Tensor) -> Solution:
-            _, plain, kernel = found[0]
+            plain, kernel = found[0][1:]
             own = self.solve_with_itself(side, kernel)
             return self._solution(plain, side, side, own, own, moves=moves)
 

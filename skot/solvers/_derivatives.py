@@ -252,19 +252,21 @@ class PlanProduct(_Function):
     """Product of a plan, or of its transpose, with values of shape (m, k) or (n, k)."""
 
     @staticmethod
-    def forward(plan, solve, transposed, values, a, b, *points):
-        """Multiply tile by tile."""
-        return plan.multiply(values, transposed=transposed)
+    def forward(multiply, solve, transposed, values, a, b, *points):
+        """Multiply by ``multiply(values, transposed)``."""
+        return multiply(values, transposed)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.plan, ctx.solve, ctx.transposed = inputs[:3]
+        ctx.multiply, ctx.solve, ctx.transposed = inputs[:3]
         ctx.save_for_backward(*inputs[3:])
 
     @staticmethod
     def backward(ctx, upstream):
         values, *inputs = ctx.saved_tensors
-        on_values = PlanProduct.apply(ctx.plan, ctx.solve, not ctx.transposed, upstream, *inputs)
+        on_values = PlanProduct.apply(
+            ctx.multiply, ctx.solve, not ctx.transposed, upstream, *inputs
+        )
         if ctx.solve is None:
             return None, None, None, on_values, *(None for _ in inputs)
         factors = (values, upstream) if ctx.transposed else (upstream, values)
@@ -276,9 +278,9 @@ class PlanEntries(_Function):
     """The whole plan, shape (n, m)."""
 
     @staticmethod
-    def forward(plan, solve, a, b, *points):
-        """Form it."""
-        return plan.form()
+    def forward(form, solve, a, b, *points):
+        """Form it by ``form()``."""
+        return form()
 
     @staticmethod
     def setup_context(ctx, inputs, output):

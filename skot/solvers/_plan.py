@@ -45,16 +45,6 @@ class EntropicPlan:
         self._h, self._epsilon = h, epsilon
         self._unit, self._constant = unit, constant
 
-    def follow(self, graph: PlanGraph) -> None:
-        """Make products differentiable.
-
-        Parameters
-        ----------
-        graph : PlanGraph
-            What the plan depends on.
-        """
-        self._graph = graph
-
     @property
     def shape(self) -> tuple[int, int]:
         """Number of source and target points."""
@@ -110,27 +100,16 @@ class EntropicPlan:
         if self._graph is not None:
             inputs = self._graph.inputs()
             if needs_graph(values, *inputs):
-                return PlanProduct.apply(self, self._graph.solve, transposed, values, *inputs)
+                return PlanProduct.apply(
+                    self._multiply, self._graph.solve, transposed, values, *inputs
+                )
         elif needs_graph(values):
             inputs = self._a, self._b
-            return PlanProduct.apply(self, None, transposed, values, *inputs)
-        return self.multiply(values, transposed=transposed)
+            return PlanProduct.apply(self._multiply, None, transposed, values, *inputs)
+        return self._multiply(values, transposed)
 
-    def multiply(self, values: Tensor, *, transposed: bool) -> Tensor:
-        """Plan, or its transpose, times values, without a graph.
-
-        Parameters
-        ----------
-        values : Tensor of shape (m,), (m, k), (n,) or (n, k)
-            One or several columns.
-        transposed : bool
-            Whether they are given on the sources.
-
-        Returns
-        -------
-        product : Tensor
-            On the other side.
-        """
+    def _multiply(self, values: Tensor, transposed: bool) -> Tensor:
+        """Plan, or its transpose, times values of shape (m, ...) or (n, ...), without a graph."""
         values = values.detach()
         if not transposed:
             return torch.cat([tile @ values for _, tile in self.tiles()])
@@ -150,17 +129,11 @@ class EntropicPlan:
         if self._graph is not None:
             inputs = self._graph.inputs()
             if needs_graph(*inputs):
-                return PlanEntries.apply(self, self._graph.solve, *inputs)
-        return self.form()
+                return PlanEntries.apply(self._form, self._graph.solve, *inputs)
+        return self._form()
 
-    def form(self) -> Tensor:
-        """Form the plan without a graph.
-
-        Returns
-        -------
-        plan : Tensor of shape (n, m)
-            In float64.
-        """
+    def _form(self) -> Tensor:
+        """Plan without a graph, shape (n, m)."""
         return torch.cat([tile for _, tile in self.tiles()])
 
     def marginals(self) -> tuple[Tensor, Tensor]:
@@ -189,3 +162,16 @@ class EntropicPlan:
         total += float(self._a @ self._costs.row_constant)
         row, column = self._constant
         return self._unit * total + float(self._a @ row) + float(target @ column)
+
+
+def attach_graph(plan: EntropicPlan, graph: PlanGraph) -> None:
+    """Make the products and the array of a plan differentiable.
+
+    Parameters
+    ----------
+    plan : EntropicPlan
+        Changed.
+    graph : PlanGraph
+        What it depends on.
+    """
+    plan._graph = graph

@@ -22,7 +22,7 @@ from skot.solvers._derivatives import (
     needs_graph,
 )
 from skot.solvers._iteration import Iterate, Progress
-from skot.solvers._plan import EntropicPlan
+from skot.solvers._plan import EntropicPlan, attach_graph
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
@@ -356,7 +356,7 @@ def _result(solved: _Solved, value, f, g, graph, settings, progress) -> Sinkhorn
     if graph is not None:
         for i, plan in enumerate(plans):
             once, inputs = graph
-            plan.follow(PlanGraph(once, inputs, i))
+            attach_graph(plan, PlanGraph(once, inputs, i))
     return SinkhornResult(
         f=f,
         g=g,
