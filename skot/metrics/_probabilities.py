@@ -1,7 +1,7 @@
 """Entropic transport between many pairs of small histograms: a loss on class probabilities."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from skot.solvers._derivatives import DualValue, Potentials, Solution, SolvedOnc
 from skot.solvers._histograms import HistogramIterates, solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
+from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_tensor
 
 __all__ = ["ProbabilityTransport", "probability_transport", "probability_transport_loss"]
@@ -25,19 +26,23 @@ class ProbabilityTransport:
     Attributes
     ----------
     value : Tensor of shape (n_rows,)
-        Dual values in float64, differentiable twice in the histograms and in a cost that requires
+        Dual values in float64, lower bounds of the cost whether converged or not but for what
+        `debiased` takes away; differentiable twice in the histograms and in a cost that requires
         a gradient.
     f, g : Tensor of shape (n_rows, n), (n_rows, m)
         Potentials of the two sides in float64, with ``<a, f> = <b, g>``, finite where
         a probability is zero. Up to constants they are the gradients of `value`, but for what
         `debiased` takes away; they are differentiable once.
     passes : Tensor of shape (n_rows,)
-        Sinkhorn passes of each problem until its own tolerance was reached, those of the cost of
+        Sinkhorn passes of each problem until it had converged, those of the cost of
         a side with itself not included.
     marginal_error : Tensor of shape (n_rows,)
-        L1 error of the second marginal; the first is exact.
+        L1 error of the second marginal; the first is exact. With `debiased` the largest of the
+        three solves.
     converged : Tensor of shape (n_rows,)
-        Whether `marginal_error` is at most the tolerance.
+        Whether `marginal_error` is at most the tolerance, and where there is mass no entry of `g`
+        is further from its own update than this share of the range of the cost. With `debiased`,
+        whether this holds for all three solves.
     """
 
     value: Tensor
@@ -46,6 +51,36 @@ class ProbabilityTransport:
     passes: Tensor
     marginal_error: Tensor
     converged: Tensor
+
+
+@overload
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = ...,
+    initializer: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[False] = ...,
+) -> Tensor: ...
+
+
+@overload
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = ...,
+    initializer: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[True],
+) -> ProbabilityTransport: ...
 
 
 def probability_transport_loss(
@@ -58,7 +93,8 @@ def probability_transport_loss(
     initializer: Any = None,
     max_iter: int = 1000,
     tol: float = 1e-4,
-) -> Tensor:
+    return_result: bool = False,
+) -> "Tensor | ProbabilityTransport":
     r"""Entropic transport cost between rows of class probabilities, as a loss.
 
     .. math::
@@ -92,11 +128,14 @@ def probability_transport_loss(
     max_iter : int, default=1000
         Passes of each problem.
     tol : float, default=1e-4
-        L1 marginal error to reach.
+        L1 marginal error to reach; also how far potentials may be from their updates, as a share
+        of the range of the cost.
+    return_result : bool, default=False
+        Whether to return what :func:`probability_transport` returns. Nothing is warned of then.
 
     Returns
     -------
-    loss : Tensor of shape (n_rows,) or ()
+    loss : Tensor of shape (n_rows,) or (), or ProbabilityTransport
         One value per row, in the dtype of the histograms, differentiable twice in `a` and `b`.
 
     Raises
@@ -104,6 +143,12 @@ def probability_transport_loss(
     ValueError
         For inconsistent shapes, probabilities that are negative, not finite or all zero, a cost
         that is not symmetric with `debiased`, or parameters out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If problems did not converge; their values are lower bounds then, but for what `debiased`
+        takes away.
 
     See Also
     --------
@@ -155,6 +200,16 @@ def probability_transport_loss(
         max_iter=max_iter,
         tol=tol,
     )
+    if return_result:
+        return result
+    n_failed = int((~result.converged).sum())
+    if n_failed:
+        warn_not_converged(
+            f"probability_transport_loss did not converge for {n_failed} of "
+            f"{result.converged.numel()} rows: after {max_iter} passes the L1 marginal error is "
+            f"up to {float(result.marginal_error.max()):.2g}, or potentials still move, "
+            f"tol={tol:g}. Increase max_iter, epsilon (here {epsilon:.2g}) or tol."
+        )
     return result.value.to(_common_dtype(a, b))
 
 
@@ -193,7 +248,8 @@ def probability_transport(
     max_iter : int, default=1000
         Passes of each problem.
     tol : float, default=1e-4
-        L1 marginal error to reach.
+        L1 marginal error to reach; also how far potentials may be from their updates, as a share
+        of the range of the cost.
 
     Returns
     -------
@@ -250,16 +306,21 @@ def probability_transport(
         _check_symmetric(cost_matrix(cost))
     solver = _Solver(epsilon, initializer, max_iter, tol)
     if needs_graph(*problem.inputs):
-        reached, value, f, g = solver.differentiable(problem, debiased=debiased)
+        value, f, g, solves = solver.differentiable(problem, debiased=debiased)
     else:
         kernel = solver.kernel(problem)
         reached, f, g = solver.solve(problem, kernel)
+        solves = [reached]
         value = (problem.a * f).sum(1) + (problem.b * g).sum(1)
         if debiased:
             for side in (problem.a, problem.b):
-                value = value - (side * solver.solve_with_itself(side, kernel)).sum(1)
-    converged = reached.error <= tol
-    parts: tuple[Tensor, ...] = (value, f, g, reached.passes, reached.error, converged)
+                own, half = solver.solve_with_itself(side, kernel)
+                solves.append(own)
+                value = value - (side * half).sum(1)
+    passes, error, converged = solves[0].passes, solves[0].error, solves[0].converged
+    for own in solves[1:]:
+        error, converged = torch.maximum(error, own.error), converged & own.converged
+    parts = (value, f, g, passes, error, converged)
     return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
 
 
@@ -301,30 +362,33 @@ class _Solver:
             gauge = 0.5 * ((a * f).sum(1) - (b * g).sum(1))[:, None]
             return reached, f - gauge, g + gauge
 
-    def solve_with_itself(self, side: Tensor, kernel: _Kernel) -> Tensor:
-        """Potential of one side with itself, the same for source and target."""
+    def solve_with_itself(self, side: Tensor, kernel: _Kernel) -> tuple[HistogramIterates, Tensor]:
+        """Solve one side with itself, and return the mean of its two potentials."""
         with torch.no_grad():
-            log_u = solve_self_transport(kernel.exponents, side, self.max_iter, self.tol)
-            return self.epsilon * log_u + 0.5 * kernel.lowest
+            own = solve_self_transport(kernel.exponents, side, self.max_iter, self.tol)
+            return own, 0.5 * (self.epsilon * (own.log_u + own.log_v) + kernel.lowest)
 
     def differentiable(
         self, problem: Problem, *, debiased: bool
-    ) -> tuple[HistogramIterates, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, list[HistogramIterates]]:
         """Solve for a value and potentials that follow the inputs of the problem."""
         moves = needs_graph(*problem.points)
-        found: list[tuple[HistogramIterates, Problem, _Kernel]] = []
+        solves: list[HistogramIterates] = []
+        found: list[tuple[Problem, _Kernel]] = []
 
         def solve(*inputs: Tensor) -> Solution:
             plain = problem.plain(*inputs)
             kernel = self.kernel(plain)
             reached, f, g = self.solve(plain, kernel)
-            found.append((reached, plain, kernel))
+            found.append((plain, kernel))
+            solves.append(reached)
             return self._solution(plain, plain.a, plain.b, f, g, moves=moves)
 
         def solve_with_itself(side: Tensor, *_: Tensor) -> Solution:
-            plain, kernel = found[0][1:]
-            own = self.solve_with_itself(side, kernel)
-            return self._solution(plain, side, side, own, own, moves=moves)
+            plain, kernel = found[0]
+            own, half = self.solve_with_itself(side, kernel)
+            solves.append(own)
+            return self._solution(plain, side, side, half, half, moves=moves)
 
         once = SolvedOnce(solve)
         value = DualValue.apply(once, *problem.inputs)
@@ -333,7 +397,7 @@ class _Solver:
             for side in (problem.a, problem.b):
                 own = DualValue.apply(SolvedOnce(solve_with_itself), side, side, *problem.points)
                 value = value - 0.5 * own
-        return found[0][0], value, f, g
+        return value, f, g, solves
 
     def _solution(self, problem: Problem, a, b, f, g, *, moves: bool) -> Solution:
         return Solution(

@@ -141,6 +141,24 @@ class PlanGraph:
         return a[chosen], b[chosen], *points
 
 
+def has_tangents(*tensors: Tensor) -> bool:
+    """Whether forward-mode differentiation is under way, and if so of one of the tensors, if any.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Inputs; none stands for any.
+
+    Returns
+    -------
+    has_tangents : bool
+        Whether a derivative could be dropped.
+    """
+    if forward_ad._current_level < 0:
+        return False
+    return not tensors or any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
 def needs_graph(*tensors: Tensor) -> bool:
     """Whether a derivative with respect to one of the tensors may be asked for.
 
@@ -154,9 +172,7 @@ def needs_graph(*tensors: Tensor) -> bool:
     needs_graph : bool
         True with a forward-mode tangent too, which the functions of this module refuse.
     """
-    if forward_ad._current_level >= 0 and any(
-        forward_ad.unpack_dual(t).tangent is not None for t in tensors
-    ):
+    if tensors and has_tangents(*tensors):
         return True
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 

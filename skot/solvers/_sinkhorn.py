@@ -19,13 +19,18 @@ from skot.solvers._derivatives import (
     Potentials,
     Solution,
     SolvedOnce,
+    has_tangents,
     needs_graph,
 )
 from skot.solvers._iteration import Iterate, Progress
+from skot.solvers._lean import solve_lean
+from skot.solvers._lean_kernel import is_shared
+from skot.solvers._lean_problem import LeanProblem, plain_arrays, read_lean
 from skot.solvers._plan import EntropicPlan, attach_graph
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor
 
 
@@ -232,6 +237,13 @@ def sinkhorn(
     settings = Settings(epsilon, tol, anderson_memory, annealing, storage, dtype)
     settings.check()
     check_integer("max_iter", max_iter, 1)
+    if initializer is None and class_cost is None and not has_tangents():
+        arrays = plain_arrays(cost, x, y, a, b, settings)
+        if arrays is not None:
+            with SerialBlas(is_shared(len(arrays[0]), *arrays[1].shape)):
+                lean = read_lean(*arrays)
+                if lean is not None:
+                    return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
     if isinstance(cost, (PrecomputedCost, SupportCost)):
         cost.validate()  # cloning would cut a matrix or points from their graph
     else:
@@ -254,6 +266,38 @@ def sinkhorn(
         value = (problem.a * solved.f).sum(1) + (problem.b * solved.g).sum(1)
         result = _result(solved, value, solved.f, solved.g, None, settings, progress)
     return result if problem.batched else _single(result)
+
+
+def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) -> SinkhornResult:
+    """Solve a plain small problem."""
+    epsilon = settings.epsilon
+    solution = solve_lean(
+        problem.costs,
+        problem.a,
+        problem.b,
+        # Without annealing it starts from zeros in the caller's costs, as published.
+        None if settings.annealing else -problem.column,
+        epsilon=epsilon,
+        tol=settings.tol,
+        memory=settings.memory,
+        annealing=settings.annealing,
+        scale=problem.scale(),
+        largest=problem.largest(),
+        progress=progress,
+    )
+    f, g = problem.potentials(solution.h, solution.row_log, epsilon)
+    return SinkhornResult(
+        f=torch.from_numpy(f),
+        g=torch.from_numpy(g),
+        plan=problem.plan(solution.h, epsilon),
+        marginal_error=solution.error,
+        converged=solution.converged,
+        dual_value=torch.tensor(float(problem.a @ f + problem.b @ g), dtype=torch.float64),
+        n_iter=progress.n_passes,
+        errors=tuple(progress.errors),
+        epsilon=epsilon,
+        passes=progress.n_passes,
+    )
 
 
 def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor | None:
@@ -351,7 +395,7 @@ def _result(solved: _Solved, value, f, g, graph, settings, progress) -> Sinkhorn
     """Result of a batch."""
     error, passes = solved.reached.error, solved.reached.passes
     if passes is None:
-        passes = torch.full(error.shape, len(progress.errors), device=error.device)
+        passes = torch.full(error.shape, progress.n_passes, device=error.device)
     plans = solved.plans
     if graph is not None:
         for i, plan in enumerate(plans):
@@ -362,9 +406,9 @@ def _result(solved: _Solved, value, f, g, graph, settings, progress) -> Sinkhorn
         g=g,
         plan=plans,
         marginal_error=error,
-        converged=error <= settings.tol,
+        converged=solved.reached.converged,
         dual_value=value,
-        n_iter=len(progress.errors),
+        n_iter=progress.n_passes,
         errors=tuple(progress.errors),
         epsilon=settings.epsilon,
         passes=passes,

@@ -276,7 +276,7 @@ def test_agrees_with_a_differentiated_iteration():
 
 def all_products(**options):
     x, y, a, b = leaves(*random_pair(40, 30, 3))
-    value = sinkhorn(x, y, a, b, epsilon=0.3, tol=1e-9, **options).dual_value
+    value = sinkhorn(x, y, a, b, epsilon=0.3, tol=1e-12, **options).dual_value
     slopes = torch.autograd.grad(value, (x, y, a, b), create_graph=True)
     return torch.autograd.grad(sum(slope.square().sum() for slope in slopes), (x, y, a, b))
 
@@ -291,7 +291,7 @@ def test_streamed_is_stored(monkeypatch):
     again = all_products(storage="stream")
     for expected, *others in zip(stored, streamed, by_memory, again, strict=True):
         for other in others:
-            torch.testing.assert_close(other, expected, rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(other, expected, rtol=1e-6, atol=1e-8)
 
 
 def test_a_plan_kept_in_float32(monkeypatch):
