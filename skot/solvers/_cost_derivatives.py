@@ -3,7 +3,8 @@
 Each class answers two questions about the costs C of given inputs: how C changes along tangents of
 the inputs (:meth:`directional`), and what the inputs get when weights on C are differentiated
 (:meth:`accumulate`, then :meth:`gradients`). Costs that are an inner product of features take
-matrix products only; all others are differentiated by autograd, one tile at a time.
+matrix products only; all others are differentiated by autograd, one tile at a time. Shapes may have
+an axis of problems in front, for clouds or matrices that have it.
 """
 
 from typing import Any
@@ -82,11 +83,11 @@ class MatrixDerivatives:
     def directional(self, rows: slice) -> Tensor:
         """Rows of the tangent, shape (r, m)."""
         assert self._tangent is not None
-        return self._tangent[rows]
+        return self._tangent[..., rows, :]
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
         """Add weights of shape (r, m); the costs are linear, so that the plan adds nothing."""
-        self._total[rows] += weights
+        self._total[..., rows, :] += weights
 
     def gradients(self) -> tuple[Tensor, ...]:
         """Gradient of the matrix, shape (n, m)."""
@@ -113,8 +114,8 @@ class FactoredDerivatives:
         if tangents is not None:
             self._outputs += _pushed_forward(factors, (x, y), tangents)
             left, right, self._d_row, self._d_column = (t.detach() for t in self._outputs[4:])
-            self._both_left = torch.cat([left, self._left], 1)
-            self._both_right = torch.cat([self._right, right], 1)
+            self._both_left = torch.cat([left, self._left], -1)
+            self._both_right = torch.cat([self._right, right], -1)
         self._totals = [torch.zeros_like(t.detach()) for t in self._outputs]
 
     @classmethod
@@ -122,43 +123,46 @@ class FactoredDerivatives:
         """Return them where the cost has features that autograd can follow, else None."""
         if cost.translation_invariant:
             # Features of clouds far from the origin would cancel.
-            shift = y.mean(0)
+            shift = y.mean(-2, keepdim=True)
             x, y = x - shift, y - shift
         with torch.enable_grad():
             x, y = x.detach().requires_grad_(True), y.detach().requires_grad_(True)
-            factors = cost.factorize(x, y)
+            # Features are of one point at a time: those of a batch come from one long cloud.
+            factors = cost.factorize(x.flatten(0, -2), y.flatten(0, -2))
         if factors is None or not (factors.left.requires_grad and factors.right.requires_grad):
             return None
         # Terms that are constants get a graph of nothing.
         with torch.enable_grad():
             nothing = 0.0 * (x.sum() + y.sum())
             connected = [t if t.requires_grad else t + nothing for t in factors]
+            if x.ndim == 3:
+                connected = [t.unflatten(0, (len(x), -1)) for t in connected]
             return cls(x, y, connected, tangents)
 
     def directional(self, rows: slice) -> Tensor:
         """Change of the costs along the tangents, shape (r, m)."""
-        change = self._d_row[rows, None] + self._d_column
-        return change.addmm_(self._both_left[rows], self._both_right.T, alpha=-1.0)
+        change = self._d_row[..., rows, None] + self._d_column[..., None, :]
+        return change.sub_(self._both_left[..., rows, :] @ self._both_right.mT)
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
         """Add ``<weights, C> + <plan, dC>``, with shapes (r, m), to what is differentiated."""
         left, right, row, column = self._totals[:4]
-        left[rows] -= weights @ self._right
-        right.addmm_(weights.T, self._left[rows], alpha=-1.0)
-        row[rows] += weights.sum(1)
-        column += weights.sum(0)
+        left[..., rows, :] -= weights @ self._right
+        right -= weights.mT @ self._left[..., rows, :]
+        row[..., rows] += weights.sum(-1)
+        column += weights.sum(-2)
         if plan is None:
             return
-        k = left.shape[1]
+        k = left.shape[-1]
         d_left, d_right, d_row, d_column = self._totals[4:]
         product = plan @ self._both_right
-        d_left[rows] -= product[:, :k]
-        left[rows] -= product[:, k:]
-        product = plan.T @ self._both_left[rows]
-        right -= product[:, :k]
-        d_right -= product[:, k:]
-        d_row[rows] += plan.sum(1)
-        d_column += plan.sum(0)
+        d_left[..., rows, :] -= product[..., :k]
+        left[..., rows, :] -= product[..., k:]
+        product = plan.mT @ self._both_left[..., rows, :]
+        right -= product[..., :k]
+        d_right -= product[..., k:]
+        d_row[..., rows] += plan.sum(-1)
+        d_column += plan.sum(-2)
 
     def gradients(self) -> tuple[Tensor, ...]:
         """Gradients of x and y, shape (n, d) and (m, d)."""
@@ -192,25 +196,25 @@ class PairDerivatives:
         with torch.enable_grad():
             inputs = self._leaves(rows)
             costs = self._costs(*inputs)
-            tangents = (self._tangents[0][rows], self._tangents[1])
+            tangents = (self._tangents[0][..., rows, :], self._tangents[1])
             return _pushed_forward([costs], inputs, tangents)[0].detach()
 
     def accumulate(self, rows: slice, weights: Tensor, plan: Tensor | None = None) -> None:
         """Add ``<weights, C> + <plan, dC>``, with shapes (r, m), to what is differentiated."""
         with torch.enable_grad():
             inputs = self._leaves(rows)
-            costs = self._costs(*inputs) if plan is not None else self._cost.pairwise(*inputs)
+            costs = self._costs(*inputs, twice=plan is not None)
             total = (costs * weights).sum()
             if plan is not None:
                 slopes = torch.autograd.grad(
                     costs, inputs, plan, create_graph=True, materialize_grads=True
                 )
-                tangents = (self._tangents[0][rows], self._tangents[1])
+                tangents = (self._tangents[0][..., rows, :], self._tangents[1])
                 total = total + sum(
                     (slope * tangent).sum() for slope, tangent in zip(slopes, tangents, strict=True)
                 )
             part_x, part_y = torch.autograd.grad(total, inputs, materialize_grads=True)
-        self._gradient_x[rows] += part_x
+        self._gradient_x[..., rows, :] += part_x
         self._gradient_y += part_y
 
     def gradients(self) -> tuple[Tensor, ...]:
@@ -218,14 +222,16 @@ class PairDerivatives:
         return self._gradient_x, self._gradient_y
 
     def _leaves(self, rows: slice) -> tuple[Tensor, Tensor]:
-        x, y = self._x[rows].detach(), self._y.detach()
+        x, y = self._x[..., rows, :].detach(), self._y.detach()
         return x.requires_grad_(True), y.requires_grad_(True)
 
-    def _costs(self, x: Tensor, y: Tensor) -> Tensor:
-        """Costs that can be differentiated twice, which those of `torch.cdist` cannot."""
-        if not isinstance(self._cost, PNorm):
+    def _costs(self, x: Tensor, y: Tensor, *, twice: bool = True) -> Tensor:
+        """Costs that can be differentiated twice if need be, which `torch.cdist` cannot."""
+        if not (twice and isinstance(self._cost, PNorm)):
+            if x.ndim == 3:
+                return torch.stack([self._cost.pairwise(*pair) for pair in zip(x, y, strict=True)])
             return self._cost.pairwise(x, y)
-        difference = x[:, None] - y
+        difference = x[..., :, None, :] - y[..., None, :, :]
         # Where points coincide a norm has no derivative, and the derivative there counts as zero.
         apart = (difference != 0).any(-1)
         difference = torch.where(apart[..., None], difference, 1.0)

@@ -41,14 +41,16 @@ class Solution:
     cost : object
         Ground cost.
     points : tuple of Tensor
-        The points or the matrix, in the caller's units.
+        The points or the matrix, in the caller's units; with an axis of problems in front where
+        each has its own. `costs` then has a method ``select_problems(slice)`` and tiles of logits of
+        shape (n_problems, r, m).
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights.
     f, g : Tensor of shape (n_problems, n), (n_problems, m)
         Potentials in the caller's units, with ``<a, f> = <b, g>``.
     h : Tensor of shape (n_problems, m)
         Target potentials over epsilon, in the units of `costs`.
-    epsilon, scaled_epsilon : float
+    epsilon, scaled_epsilon : float or Tensor of shape (n_problems,)
         Regularisation in the caller's units and in those of `costs`.
     storage : {"auto", "kernel", "stream"}
         Whether plans are kept.
@@ -64,8 +66,8 @@ class Solution:
     f: Tensor
     g: Tensor
     h: Tensor
-    epsilon: float
-    scaled_epsilon: float
+    epsilon: float | Tensor
+    scaled_epsilon: float | Tensor
     storage: str = "auto"
     moves: bool = False
     _linearized: LinearizedPlan | None = field(default=None, repr=False)
@@ -84,8 +86,19 @@ class Solution:
             return [(slices[0], self)]
         return [(problems, self._part(problems)) for problems in slices]
 
+    @property
+    def has_own_points(self) -> bool:
+        """Whether every problem has clouds, or a matrix, of its own."""
+        return bool(self.points) and self.points[0].ndim == 3
+
     def _part(self, problems: slice) -> "Solution":
         fields = {name: getattr(self, name)[problems] for name in ("a", "b", "f", "g", "h")}
+        for name in ("epsilon", "scaled_epsilon"):
+            value = getattr(self, name)
+            fields[name] = value[problems] if isinstance(value, Tensor) else value
+        if self.has_own_points:
+            fields["points"] = tuple(points[problems] for points in self.points)
+            fields["costs"] = self.costs.select_problems(problems)
         return replace(self, **fields, _linearized=None)
 
     def linearized(self) -> LinearizedPlan:
@@ -323,8 +336,8 @@ class _Adjoint(_Function):
             for problems, part in solution.parts()
         ]
         inner, on_a, on_b = (torch.cat(one) for one in zip(*(p[:3] for p in parts), strict=True))
-        slopes = [sum(one) for one in zip(*(p[3] for p in parts), strict=True)]
-        return inner, on_a, on_b, *slopes
+        join = torch.cat if solution.has_own_points else sum
+        return inner, on_a, on_b, *(join(one) for one in zip(*(p[3] for p in parts), strict=True))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -351,13 +364,20 @@ def _one_each(gradients, inputs) -> list[Tensor | None]:
 
 def _plan_averages(solution: Solution, scale: Tensor) -> tuple[Tensor, ...]:
     """Gradients of ``sum_k scale_k <P_k, C>`` with respect to the points, for fixed plans."""
-    derivatives = cost_derivatives(solution.cost, solution.points)
+    shared = None if solution.has_own_points else cost_derivatives(solution.cost, solution.points)
+    slopes = []
     for problems, part in solution.parts():
+        derivatives = shared or cost_derivatives(part.cost, part.points)
         weights = (scale[problems, None] * part.a)[:, :, None]
         plan = plan_tiles(part.costs, part.b, part.h, part.scaled_epsilon)
         for rows, tile in plan:
-            derivatives.accumulate(rows, (weights[:, rows] * tile).sum(0))
-    return derivatives.gradients()
+            weighted = weights[:, rows] * tile
+            derivatives.accumulate(rows, weighted.sum(0) if shared else weighted)
+        if not shared:
+            slopes.append(derivatives.gradients())
+    if shared:
+        return shared.gradients()
+    return tuple(torch.cat(one) for one in zip(*slopes, strict=True))
 
 
 def _pull_back(
@@ -391,6 +411,11 @@ def _pull_back(
         Gradients of the points.
     """
     plan, epsilon = solution.linearized(), solution.epsilon
+    if isinstance(epsilon, Tensor):
+        epsilon = epsilon[:, None]
+    own = solution.has_own_points
+    if own and kind == "tangents":
+        first, second = (None if t is None else t[problems] for t in (first, second))
     on_f = torch.zeros_like(solution.f) if on_f is None else on_f[problems]
     on_g = torch.zeros_like(solution.g) if on_g is None else on_g[problems]
     scale = torch.ones_like(on_f[:, 0]) if scale is None else scale[problems]
@@ -422,13 +447,19 @@ def _pull_back(
         here = carried_row[:, rows, None]
         weights = row[:, rows, None] * carried_column[:, None] + column * here
         plans = None
+        weights = tile * weights
         if direction is not None:
             plans = tile * (here * scale[:, None, None]) * carried_column[:, None]
-            weights = tile * weights - plans * (direction(rows) / epsilon)
-            plans = plans.sum(0)
-        else:
-            weights = tile * weights
-        derivatives.accumulate(rows, weights.sum(0), plans if kind == "tangents" else None)
+            weights -= (
+                plans
+                * direction(rows)
+                / (epsilon[:, None] if isinstance(epsilon, Tensor) else epsilon)
+            )
+        if kind != "tangents" or direction is None:
+            plans = None
+        if not own:
+            weights, plans = weights.sum(0), None if plans is None else plans.sum(0)
+        derivatives.accumulate(rows, weights, plans)
     return inner, on_a, on_b, derivatives.gradients()
 
 

@@ -61,12 +61,13 @@ class LinearizedPlan:
     Parameters
     ----------
     costs : PointCosts, MatrixCosts or GridCosts
-        The costs.
+        The costs. Those with a method ``select_problems`` have tiles of logits with an axis of
+        problems in front, and may have a regularisation for each.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights.
     h : Tensor of shape (n_problems, m)
         Target potentials over epsilon, in the units of `costs`.
-    epsilon : float
+    epsilon : float or Tensor of shape (n_problems,)
         Regularisation in the units of `costs`.
     storage : {"auto", "kernel", "stream"}
         Whether the plan is kept. ``"auto"`` keeps it where it fits scikit-learn's
@@ -80,12 +81,16 @@ class LinearizedPlan:
         The weights, and one where there is no mass.
     """
 
-    def __init__(self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float, storage: str):
+    def __init__(
+        self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float | Tensor, storage: str
+    ):
         self.has_source, self.has_target = (a > 0).to(a), (b > 0).to(b)
         self.source, self.target = torch.where(a > 0, a, 1.0), torch.where(b > 0, b, 1.0)
         self._b = b
         self._entries = _entries(costs, self.source, self.target, b > 0, h, epsilon, storage)
-        self._relative = min(1.0, 10.0 * epsilon / costs.scale) if costs.scale > 0 else 1.0
+        scale = torch.as_tensor(costs.scale, dtype=a.dtype, device=a.device)
+        relative = 10.0 * epsilon / scale
+        self._relative = torch.nan_to_num(relative, nan=1.0).clamp_max(1.0)
         self._preconditioner: Callable[[Tensor], Tensor] | None = None
         self._is_factored = False
         self._measure()
@@ -252,7 +257,9 @@ class LinearizedPlan:
             )
 
 
-def plan_tiles(costs, b: Tensor, h: Tensor, epsilon: float) -> Iterator[tuple[slice, Tensor]]:
+def plan_tiles(
+    costs, b: Tensor, h: Tensor, epsilon: float | Tensor
+) -> Iterator[tuple[slice, Tensor]]:
     """Rows of plans over their weights, a few at a time, from potentials as they are.
 
     Parameters
@@ -261,7 +268,7 @@ def plan_tiles(costs, b: Tensor, h: Tensor, epsilon: float) -> Iterator[tuple[sl
         The costs.
     b, h : Tensor of shape (n_problems, m)
         Target weights and potentials over epsilon.
-    epsilon : float
+    epsilon : float or Tensor of shape (n_problems,)
         Regularisation in the units of `costs`.
 
     Yields
@@ -329,7 +336,7 @@ def conjugate_gradients(
     return solution, not bool((residual.norm(dim=1) > tol).any())
 
 
-def _entries(costs, a, b, has_target, h, epsilon: float, storage: str):
+def _entries(costs, a, b, has_target, h, epsilon: float | Tensor, storage: str):
     """Choose how entries over the source weights are kept."""
     in_range = isinstance(costs, GridCosts) and costs.largest / epsilon <= _SCALING_RANGE
     streamed = _StreamedEntries(costs, b, has_target, h, epsilon)
@@ -350,7 +357,7 @@ class _StreamedEntries:
 
     dtype = torch.float64
 
-    def __init__(self, costs, b: Tensor, has_target: Tensor, h: Tensor, epsilon: float):
+    def __init__(self, costs, b: Tensor, has_target: Tensor, h: Tensor, epsilon: float | Tensor):
         self.shape = (len(b), *costs.shape)
         self._costs, self._epsilon = costs, epsilon
         self.has_target = None if bool(has_target.all()) else has_target
@@ -363,11 +370,14 @@ class _StreamedEntries:
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
         """Form tiles of shape (n_problems, r, m), whose rows sum to one over the targets."""
         n_problems, n, m = self.shape
-        bias = self.bias[0] if n_problems == 1 else torch.zeros_like(self.bias[0])
+        is_own = hasattr(self._costs, "select_problems")
+        bias = self.bias if is_own else self.bias[0]
+        if n_problems > 1 and not is_own:
+            bias = torch.zeros_like(bias)
         logits = self._costs.logit_tiles(bias, self._epsilon, torch.float64)
         for rows in row_tiles(n, n_problems * m):
-            tile = logits(rows)[None]
-            if n_problems > 1:
+            tile = logits(rows) if is_own else logits(rows)[None]
+            if n_problems > 1 and not is_own:
                 tile = tile + self.bias[:, None]
             if self.has_target is None:
                 yield rows, softmax_tile(tile.flatten(0, 1))[0].view(tile.shape)

@@ -324,6 +324,72 @@ def test_problems_of_a_batch_are_worked_on_in_parts(monkeypatch):
         torch.testing.assert_close(found, one)
 
 
+class OwnCosts:
+    """Logits of a matrix for each problem, as a batch of different clouds forms them."""
+
+    def __init__(self, matrices):
+        self.matrices, self.shape = matrices, tuple(matrices.shape[1:])
+        self.scale = matrices.mean((1, 2))
+
+    def select_problems(self, problems):
+        return OwnCosts(self.matrices[problems])
+
+    def logit_tiles(self, h, epsilon, dtype):
+        return lambda rows: h[:, None] - self.matrices[:, rows] / epsilon[:, None, None]
+
+
+@pytest.mark.parametrize("chunk", [2**22, 30])
+@pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(p=1.5, power=1.7), "matrix"], ids=str)
+def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
+    monkeypatch.setattr(_derivatives, "_CHUNK_ENTRIES", chunk)
+    epsilons = [0.5, 0.7, 1.0]
+    x, y, a, b = (torch.stack(p) for p in zip(*(random_pair(5, 4, 2, seed=i) for i in range(3))))
+    points = (squared_distances(x[0], y[0])[None] * x.new_tensor([1.0, 2.0, 3.0])[:, None, None],)
+    matrices = points[0]
+    if cost != "matrix":
+        points = x, y
+        matrices = torch.stack([cost.pairwise(*pair) for pair in zip(x, y, strict=True)])
+
+    def single(i, a, b, *points):
+        options = {**TIGHT, "epsilon": epsilons[i]}
+        if cost == "matrix":
+            return sinkhorn(a=a[i], b=b[i], cost=PrecomputedCost(points[0][i]), **options)
+        return sinkhorn(points[0][i], points[1][i], a[i], b[i], cost=cost, **options)
+
+    def together(a, b, *points):
+        solved = [single(i, a.detach(), b, *(p.detach() for p in points)) for i in range(3)]
+        f, g = (torch.stack([getattr(one, part).detach() for one in solved]) for part in "fg")
+        epsilon = x.new_tensor(epsilons)
+        solution = _derivatives.Solution(
+            costs=OwnCosts(matrices),
+            cost=cost,
+            points=tuple(p.detach() for p in points),
+            a=a.detach(),
+            b=b.detach(),
+            f=f,
+            g=g,
+            h=g / epsilon[:, None],
+            epsilon=epsilon,
+            scaled_epsilon=epsilon,
+            moves=True,
+        )
+        return _derivatives.DualValue.apply(lambda *_: solution, a, b, *points)
+
+    def one_by_one(*inputs):
+        return torch.stack([single(i, *inputs).dual_value for i in range(3)])
+
+    found = []
+    for values in (together, one_by_one):
+        inputs = leaves(a, b, *points)
+        slopes = torch.autograd.grad(values(*inputs).square().sum(), inputs, create_graph=True)
+        # Constants of the gradients of weights are no part of it.
+        slopes = [s - s.mean(1, keepdim=True) if s.ndim == 2 else s for s in slopes]
+        second = torch.autograd.grad(sum(s.square().sum() for s in slopes), inputs)
+        found.append([s - s.mean(1, keepdim=True) if s.ndim == 2 else s for s in second])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-8)
+
+
 def test_a_value_without_leaves_builds_nothing(monkeypatch):
     monkeypatch.delattr(_sinkhorn, "DualValue")
     x, y, a, b = random_pair(6, 5, 2)
