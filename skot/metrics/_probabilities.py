@@ -9,7 +9,8 @@ from torch import Tensor
 from skot.base import Component
 from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
 from skot.solvers import Initializer
-from skot.solvers._derivatives import DualValue, Potentials, Solution, SolvedOnce, needs_graph
+from skot.solvers._adjoint import Solution
+from skot.solvers._derivatives import DualValue, Potentials, SolvedOnce, needs_graph
 from skot.solvers._histograms import HistogramIterates, solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer

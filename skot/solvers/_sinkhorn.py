@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
+from skot.solvers._adjoint import Solution
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
 from skot.solvers._derivatives import (
     DualValue,
     PlanGraph,
     Potentials,
-    Solution,
     SolvedOnce,
     has_tangents,
     needs_graph,

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skot.costs import GridCost, PNorm, PrecomputedCost, SquaredEuclidean, SupportCost
 from skot.metrics import probability_transport_loss, sinkhorn_divergence
-from skot.solvers import _derivatives, _linearization, _sinkhorn, sinkhorn
+from skot.solvers import _adjoint, _derivatives, _linearization, _plan_entries, _sinkhorn, sinkhorn
 
 TIGHT = {"epsilon": 0.5, "tol": 1e-13, "max_iter": 5000}
 
@@ -287,7 +287,7 @@ def test_streamed_is_stored(monkeypatch):
     with config_context(working_memory=0):
         by_memory = all_products()
     # What would allocate the plan is not called at all.
-    monkeypatch.delattr(_linearization, "_StoredEntries")
+    monkeypatch.delattr(_plan_entries, "_StoredEntries")
     again = all_products(storage="stream")
     for expected, *others in zip(stored, streamed, by_memory, again, strict=True):
         for other in others:
@@ -296,7 +296,7 @@ def test_streamed_is_stored(monkeypatch):
 
 def test_a_plan_kept_in_float32(monkeypatch):
     expected = all_products()
-    monkeypatch.setattr(_linearization, "_SMALL", 0)
+    monkeypatch.setattr(_plan_entries, "_SMALL", 0)
     for found, one in zip(all_products(), expected, strict=True):
         assert relative_error(found, one) < 1e-5
 
@@ -319,7 +319,7 @@ def test_problems_of_a_batch_are_worked_on_in_parts(monkeypatch):
         return torch.autograd.grad(sum(slope.square().sum() for slope in slopes), inputs)
 
     expected = products()
-    monkeypatch.setattr(_derivatives, "_CHUNK_ENTRIES", 60)
+    monkeypatch.setattr(_adjoint, "_CHUNK_ENTRIES", 60)
     for found, one in zip(products(), expected, strict=True):
         torch.testing.assert_close(found, one)
 
@@ -341,9 +341,10 @@ class OwnCosts:
 @pytest.mark.parametrize("chunk", [2**22, 30])
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(p=1.5, power=1.7), "matrix"], ids=str)
 def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
-    monkeypatch.setattr(_derivatives, "_CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr(_adjoint, "_CHUNK_ENTRIES", chunk)
     epsilons = [0.5, 0.7, 1.0]
-    x, y, a, b = (torch.stack(p) for p in zip(*(random_pair(5, 4, 2, seed=i) for i in range(3))))
+    problems = [random_pair(5, 4, 2, seed=i) for i in range(3)]
+    x, y, a, b = (torch.stack(part) for part in zip(*problems, strict=True))
     points = (squared_distances(x[0], y[0])[None] * x.new_tensor([1.0, 2.0, 3.0])[:, None, None],)
     matrices = points[0]
     if cost != "matrix":
@@ -360,7 +361,7 @@ def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
         solved = [single(i, a.detach(), b, *(p.detach() for p in points)) for i in range(3)]
         f, g = (torch.stack([getattr(one, part).detach() for one in solved]) for part in "fg")
         epsilon = x.new_tensor(epsilons)
-        solution = _derivatives.Solution(
+        solution = _adjoint.Solution(
             costs=OwnCosts(matrices),
             cost=cost,
             points=tuple(p.detach() for p in points),
