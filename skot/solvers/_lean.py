@@ -208,7 +208,7 @@ class _Iteration:
         while True:
             reached = kernel.passes(h, int(min(block, last - progress.n_passes)))
             block = self._block
-            progress.record(reached.error, kernel.epsilon, reached.count)
+            progress.record(reached.error, kernel.epsilon, reached.n_passes)
             arrived = reached.is_arrival(arrival)
             if arrived or progress.n_passes >= last or progress.stopped:
                 return reached, arrived
