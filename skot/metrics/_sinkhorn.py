@@ -143,7 +143,8 @@ def sinkhorn_divergence(
     Returns
     -------
     divergence : float, Tensor of shape () or SinkhornDivergence
-        A tensor that carries gradients if an input requires one. In the units of the cost: for
+        A tensor if an input requires a gradient, differentiable twice in points and weights; a
+        default `epsilon` counts as a constant. In the units of the cost: for
         the squared Euclidean cost, of a squared distance.
 
     Raises

@@ -247,6 +247,20 @@ class GridCosts:
         """Nothing is left out of the rows, shape (n,)."""
         return torch.zeros(self.shape[0], dtype=torch.float64, device=self.device)
 
+    @property
+    def largest(self) -> float:
+        """The cost between opposite corners."""
+        return sum(float(cost.max()) for cost in self._axis_costs)
+
+    @property
+    def scale(self) -> float:
+        """Mean cost between two points of the grid."""
+        return sum(float(cost.mean()) for cost in self._axis_costs)
+
+    def axis_kernels(self, epsilon: float) -> list[Tensor]:
+        """Return the kernel of each axis, shape (n_k, n_k): their product is that of the grid."""
+        return [(-cost / epsilon).exp() for cost in self._axis_costs]
+
     def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""
 
