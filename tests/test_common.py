@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -508,7 +509,7 @@ def test_score_looks_at_2000_rows_a_side_drawn_with_a_fixed_seed(monkeypatch):
 
     def spy(X, Y, **options):
         seen.append((X, Y, options["a"], options["b"]))
-        return 0.0
+        return SimpleNamespace(value=0.0, converged=True)
 
     monkeypatch.setattr("skot.transport._score.sinkhorn_divergence", spy)
     X = np.random.RandomState(0).standard_normal((2500, 2))

@@ -31,8 +31,9 @@ from skot.solvers._newton import newton
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
 _ANNEALING_BELOW = 0.02
-#: Plain passes between two checks, by the number of points of the larger side.
-_BLOCKS = ((40, 8), (140, 6), (300, 3))
+#: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
+#: for all of them: points given twice, or once with twice the weight, take the same way.
+_BLOCK, _BLOCK_POINTS = 6, 300
 #: Newton's method pays below this tolerance after so many passes, by the number of entries.
 _NEWTON_TOL = 1e-4
 _NEWTON_PASSES = ((2**14, 24), (2**17, 36), (2**18, 60))
@@ -153,10 +154,7 @@ def _anneal(iteration: "_Iteration", epsilons: list[float], tol: float) -> np.nd
 
 def block_length(shape: tuple[int, int], memory: int) -> int:
     """Plain passes between two checks: one where every pass is to be seen."""
-    if memory == 0:
-        return 1
-    largest = max(shape)
-    return next((length for size, length in _BLOCKS if largest <= size), 1)
+    return 1 if memory == 0 or max(shape) > _BLOCK_POINTS else _BLOCK
 
 
 def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:

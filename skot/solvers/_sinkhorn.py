@@ -226,8 +226,7 @@ def sinkhorn(
 
     Examples
     --------
-    >>> import numpy as np
-    import torch
+    >>> import torch
     >>> from skot.solvers import sinkhorn
     >>> x = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     >>> result = sinkhorn(x, x + 3.0, epsilon=0.05, tol=1e-9)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from skot.solvers._exact import _assignment as assignment_module
 from skot.solvers._exact import assignment, monotone, network_simplex
 from skot.solvers._exact._plan import slacks
 
@@ -206,7 +207,7 @@ def test_a_matching_that_is_not_optimal_is_found_out(monkeypatch):
         columns[[0, 1]] = columns[[1, 0]]
         return rows, columns
 
-    monkeypatch.setattr("skot.solvers._exact._assignment.linear_sum_assignment", swapped)
+    monkeypatch.setattr(assignment_module, "linear_sum_assignment", swapped)
     plan = assignment(cost)
     optimum = cost[linear_sum_assignment(cost)].mean()
     assert plan.relative_gap > 1e-2

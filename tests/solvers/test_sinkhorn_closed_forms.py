@@ -65,7 +65,7 @@ def test_the_gaussian_initializer_starts_at_the_solution_of_a_gaussian_problem()
     result = sinkhorn(x, y, a, b, initializer=GaussianInitializer(), **options)
     # Where the grid is cut off, the tails of the potential move a little.
     assert result.errors[0] < 1e-12
-    assert result.n_iter <= 3
+    assert len(result.errors) <= 2
     assert float(result.dual_value) == pytest.approx(exact.value, rel=1e-7)
 
 
