@@ -13,6 +13,8 @@ from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
+from skot.solvers._cloud_batches import solve_clouds
+from skot.solvers._cloud_input import is_cloud_batch, read_clouds
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
 from skot.solvers._plan import EntropicPlan
@@ -88,7 +90,8 @@ class SinkhornResult:
 def _primal_value(plan: EntropicPlan, f: Tensor, g: Tensor) -> float:
     """<C, P> + epsilon KL(P | a b') = <P 1, f> + <P' 1, g> for a plan in scaling form."""
     source, target = plan.marginals()
-    return float(source @ f + target @ g)
+    # Padding of a batch is beyond the plan.
+    return float(source @ f[: len(source)] + target @ g[: len(target)])
 
 
 def sinkhorn(
@@ -206,12 +209,17 @@ def sinkhorn(
     9.0
     """
     settings = Settings(epsilon, tol, anderson_memory, annealing, storage, dtype)
-    settings.check()
     check_integer("max_iter", max_iter, 1)
     if isinstance(cost, PrecomputedCost):
         cost.validate()  # cloning would cut a matrix from its graph
     else:
         cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
+    if is_cloud_batch(cost, x, y):
+        batch = read_clouds(cost, x, y, a, b, settings, class_cost)
+        solution = solve_clouds(batch, settings, initializer, max_iter, on_iteration)
+        value = with_weight_gradients(solution.f, solution.g, batch.a, batch.b)
+        return SinkhornResult(dual_value=value, **solution._asdict())
+    settings.check()
     problem = read_problem(cost, x, y, a, b, class_cost)
     progress = Progress(max_iter, on_iteration, unit=problem.unit)
     if initializer is None and not annealing:

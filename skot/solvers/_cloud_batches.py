@@ -1,0 +1,279 @@
+"""Batches of different clouds: many small problems in one iteration, the rest one by one.
+
+What is small and narrow is iterated together (:mod:`skot.solvers._cloud_rounds`). What is left
+then, and what the exponentials cannot hold, is given to the solver of one problem.
+"""
+
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, linalg
+
+from skot.numerics.tiles import row_tiles
+from skot.solvers._batches import solve_supported
+from skot.solvers._cloud_costs import cloud_costs
+from skot.solvers._cloud_input import CloudBatch
+from skot.solvers._cloud_rounds import ChunkRound, CloudState, Record
+from skot.solvers._iteration import Progress
+from skot.solvers._plan import EntropicPlan
+from skot.solvers._solve import Settings
+from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.utils.tensors import to_tensor
+
+#: Entries of the kernels of a chunk: on a CPU they stay in its second cache, and from that many
+#: entries in one problem on there is nothing to gain from a batch.
+_CHUNK_ENTRIES, _LARGE = 2**17, 2**14
+#: The same where the memory of the device is the limit.
+_DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
+#: Range of the costs, in units of epsilon, from which annealing pays.
+_WIDE = 1500.0
+#: Passes of the first round, which is not accelerated, and of the later ones.
+_PLAIN_PASSES, _ROUNDS = 24, (64, 128, 256)
+#: Differences kept by the acceleration.
+_MEMORY = 6
+
+
+class CloudSolution(NamedTuple):
+    """The fields of a :class:`skot.solvers.SinkhornResult`, for a batch of clouds.
+
+    The dual value is left to the caller, who knows about gradients.
+    """
+
+    f: Tensor
+    g: Tensor
+    plan: tuple[EntropicPlan, ...]
+    marginal_error: Tensor
+    converged: Tensor
+    n_iter: int
+    errors: tuple[float, ...]
+    epsilon: "float | Tensor"
+    passes: Tensor
+
+
+class CloudPlan(EntropicPlan):
+    """Plan of one problem of a batch, which reads its problem when it is first asked.
+
+    Parameters
+    ----------
+    solve : CloudSolve
+        The solved batch.
+    i : int
+        Which problem.
+    """
+
+    def __init__(self, solve: "CloudSolve", i: int):
+        self._solve, self._i = solve, i
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of source and target points."""
+        n, m = self._solve.batch.sizes
+        return n[self._i], m[self._i]
+
+    @cached_property
+    def _single(self):
+        return self._solve.costs.single(self._i)
+
+    @property
+    def _costs(self):  # type: ignore[override]
+        return self._single.costs
+
+    @property
+    def _unit(self) -> float:  # type: ignore[override]
+        return self._single.unit
+
+    @property
+    def _constant(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return self._single.row, self._single.column
+
+    @property
+    def _epsilon(self) -> float:  # type: ignore[override]
+        return float(self._solve.epsilon[self._i])
+
+    @property
+    def _a(self) -> Tensor:  # type: ignore[override]
+        return self._solve.state.a[self._i, : self.shape[0]]
+
+    @property
+    def _b(self) -> Tensor:  # type: ignore[override]
+        return self._solve.state.b[self._i, : self.shape[1]]
+
+    @property
+    def _h(self) -> Tensor:  # type: ignore[override]
+        return self._solve.state.h[self._i, : self.shape[1]]
+
+
+class CloudSolve:
+    """The solve of one batch of different clouds.
+
+    Parameters
+    ----------
+    batch : CloudBatch
+        The problems.
+    settings : Settings
+        How to solve; its epsilon is not looked at.
+    max_iter : int
+        Passes allowed for each problem.
+    on_iteration : callable or None
+        Hook.
+    """
+
+    def __init__(self, batch: CloudBatch, settings: Settings, max_iter: int, on_iteration):
+        self.batch, self._settings = batch, settings
+        self.costs = cloud_costs(batch)
+        self.epsilon = batch.epsilons / self.costs.unit
+        self.state = CloudState(self.costs, batch, self.epsilon, settings.tol)
+        self._record = Record(max_iter, on_iteration, batch.epsilon)
+
+    def run(self, g: Tensor | None) -> CloudSolution:
+        """Solve.
+
+        Parameters
+        ----------
+        g : Tensor of shape (n_problems, m) or None
+            Initial target potentials, in the caller's units.
+
+        Returns
+        -------
+        solution : CloudSolution
+            In the caller's units.
+        """
+        state, record = self.state, self._record
+        start = None
+        if g is not None:
+            start = (g - self.costs.column) / (self.costs.unit * self.epsilon)[:, None]
+            state.h = start.clone()
+        n, m = self.batch.shape
+        is_small = n * m <= (_LARGE if state.h.device.type == "cpu" else _DEVICE_LARGE)
+        if is_small and self._settings.dtype != torch.float32:
+            self._iterate_together()
+            state.measure(state.arrived | (state.passes >= record.max_iter), record.max_iter)
+        left = ~state.arrived & (state.lost | (state.passes == 0))
+        if not record.stopped:
+            left |= ~state.arrived & (state.passes < record.max_iter)
+        for i in torch.nonzero(left)[:, 0].tolist():
+            self._solve_single(i, start)
+        if is_small:
+            state.measure(left, record.max_iter)
+        return self._translate()
+
+    def _iterate_together(self) -> None:
+        """Rounds of growing length, until few passes are left or every problem has arrived."""
+        state, record = self.state, self._record
+        is_accelerated = self._settings.memory > 0
+        budgets = (_PLAIN_PASSES, *_ROUNDS) if is_accelerated else (record.max_iter,)
+        todo = self.costs.range / self.epsilon <= _WIDE
+        n, m = self.batch.shape
+        entries = _CHUNK_ENTRIES if todo.device.type == "cpu" else _DEVICE_CHUNK_ENTRIES
+        n_passes = 0
+        for budget in budgets:
+            budget = min(budget, record.max_iter - n_passes)
+            index = torch.nonzero(todo)[:, 0]
+            memory = min(self._settings.memory, _MEMORY) if n_passes else 0
+            for rows in row_tiles(len(index), n * m, entries):
+                ChunkRound(state, record, index[rows], n_passes, memory).run(budget)
+            n_passes += budget
+            todo &= ~(state.arrived | state.lost | state.slow)
+            if record.is_over(n_passes) or not bool(todo.any()):
+                return
+
+    def _solve_single(self, i: int, start: Tensor | None) -> None:
+        """Give one problem to the solver of one problem."""
+        state, record = self.state, self._record
+        single = self.costs.single(i)
+        n, m = single.costs.shape
+        # A pass more where none is left: a potential that was lost is no result.
+        used = min(int(state.passes[i]), record.max_iter - 1)
+        h = state.h[i] if used > 0 and not bool(state.lost[i]) else None
+        if h is None and start is not None:
+            h = start[i]
+        epsilon = float(self.epsilon[i])
+        own = Progress(1 if record.stopped else record.max_iter - used, unit=single.unit)
+        if record.on_iteration is not None:
+            own.on_iteration = partial(record.tell_of_one, used)
+        g = None if h is None else epsilon * h[None, :m]
+        settings = replace(self._settings, epsilon=epsilon)
+        a, b = state.a[i : i + 1, :n], state.b[i : i + 1, :m]
+        reached = solve_supported(single.costs, a, b, g, settings, own)
+        for k, error in enumerate(own.errors):
+            record.note(used + k + 1, error)
+        constant = (self.costs.row_constant[i, :n] - single.costs.row_constant) / epsilon
+        state.h[i, :m], state.row_log[i, :n] = reached.h[0], reached.row_log[0] + constant
+        state.error[i], state.passes[i] = reached.error[0], used + len(own.errors)
+        state.arrived[i] = reached.error[0] <= self._settings.tol
+
+    def _translate(self) -> CloudSolution:
+        """Potentials in the caller's units, and the plans."""
+        state, costs, batch = self.state, self.costs, self.batch
+        unit, epsilon = costs.unit[:, None], self.epsilon[:, None]
+        f = unit * (costs.row_constant - epsilon * state.row_log) + costs.row
+        g = unit * epsilon * state.h + costs.column
+        gauge = 0.5 * (linalg.vecdot(state.a, f) - linalg.vecdot(state.b, g))[:, None]
+        inside_x, inside_y = batch.inside
+        return CloudSolution(
+            f=torch.where(inside_x, f - gauge, 0.0),
+            g=torch.where(inside_y, g + gauge, 0.0),
+            plan=tuple(CloudPlan(self, i) for i in range(len(f))),
+            marginal_error=state.error,
+            converged=state.arrived,
+            n_iter=len(self._record.errors),
+            errors=tuple(self._record.errors),
+            epsilon=batch.epsilon,
+            passes=state.passes,
+        )
+
+
+def solve_clouds(
+    batch: CloudBatch, settings: Settings, initializer, max_iter: int, on_iteration
+) -> CloudSolution:
+    """Solve a batch of different clouds.
+
+    Parameters
+    ----------
+    batch : CloudBatch
+        The problems.
+    settings : Settings
+        How to solve; the regularisations are the batch's.
+    initializer : ZerosInitializer, array-like of shape (n_problems, m) or None
+        Initial target potentials.
+    max_iter : int
+        Passes allowed for each problem.
+    on_iteration : callable or None
+        Called after each pass of every chunk.
+
+    Returns
+    -------
+    solution : CloudSolution
+        In the caller's units.
+
+    Raises
+    ------
+    ValueError
+        For an initial potential that does not fit.
+    """
+    with torch.no_grad():
+        g = _initial_potentials(initializer, batch, settings.annealing)
+        return CloudSolve(batch, settings, max_iter, on_iteration).run(g)
+
+
+def _initial_potentials(initializer, batch: CloudBatch, annealing: bool) -> Tensor | None:
+    if initializer is None and annealing:
+        return None
+    if initializer is None or isinstance(initializer, ZerosInitializer):
+        return torch.zeros_like(batch.b)
+    if isinstance(initializer, (Initializer, str, type)):
+        raise ValueError(
+            "initializer must be None, ZerosInitializer() or potentials of shape (n_problems, m) "
+            f"for a batch of clouds. Got {initializer!r}."
+        )
+    g = to_tensor(initializer, dtype=torch.float64, device=batch.b.device)
+    if g.shape != batch.b.shape:
+        raise ValueError(
+            f"initializer must hold potentials of shape {tuple(batch.b.shape)}. "
+            f"Got shape {tuple(g.shape)}."
+        )
+    if not bool(torch.isfinite(g).all()):
+        raise ValueError("The initial potential contains NaN or infinity.")
+    return g
