@@ -1,5 +1,7 @@
 """Half steps of many small problems at once, each with a kernel of its own."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,11 +15,29 @@ _NARROW = 250.0
 _NOTHING = -1e300
 
 
+class Passes(NamedTuple):
+    """What some passes tell.
+
+    Attributes
+    ----------
+    shares : Tensor of shape (n_passes, k, m)
+        Mass of each column over its weight, before the last half step of each pass.
+    e : Tensor of shape (k, m)
+        Exponentials of the potentials before the last pass.
+    row_sums, column_sums : Tensor of shape (k, n), (k, m)
+        Of the last pass.
+    """
+
+    shares: Tensor
+    e: Tensor
+    row_sums: Tensor
+    column_sums: Tensor
+
+
 class CloudKernel:
     """Kernels ``exp(h_j - C_ij / epsilon)`` of a chunk of problems, with potentials absorbed.
 
-    A half step is one product of every matrix with its vector. On the CPU NumPy does them, twice
-    as fast as torch, on the same memory.
+    A half step is one product of every matrix with its vector.
 
     Parameters
     ----------
@@ -48,63 +68,59 @@ class CloudKernel:
     def _set(self, kernel: Tensor) -> None:
         k, n, m = kernel.shape
         self._kernel = kernel
-        self._row_sums, self._column_sums = kernel.new_empty(k, n, 1), kernel.new_empty(k, 1, m)
-        self._arrays = None
-        if kernel.device.type == "cpu":
-            self._arrays = tuple(
-                t.numpy() for t in (kernel, self._row_sums, self._column_sums)
-            )
+        self._e_before = kernel.new_empty(k, m)
+        self._buffers = [kernel.new_empty(k, size) for size in (m, n, n, m)]
 
     def select(self, kept: Tensor) -> None:
         """Keep only some problems.
 
         Parameters
         ----------
-        kept : Tensor of bool, shape (k,)
+        kept : Tensor of int, shape (k_kept,)
             Which ones stay.
         """
         self.is_clamped, self.offset = self.is_clamped[kept], self.offset[kept]
         self._set(self._kernel[kept])
 
-    def row_sums(self, scaling: Tensor) -> Tensor:
-        """Sum rows, weighted by a scaling of the columns.
+    def passes(self, a: Tensor, b: Tensor, e: Tensor, n_passes: int) -> Passes:
+        """Do some passes ``r = K (b e), c = K' (a / r), e <- 1 / c``.
 
         Parameters
         ----------
-        scaling : Tensor of shape (k, m)
-            Contiguous.
+        a, b : Tensor of shape (k, n), (k, m)
+            Weights.
+        e : Tensor of shape (k, m)
+            Exponentials of what was not absorbed of the potentials; overwritten.
+        n_passes : int
+            How many, at least 1.
 
         Returns
         -------
-        sums : Tensor of shape (k, n)
-            Overwritten by the next call.
+        passes : Passes
+            What they tell. Tensors are overwritten by the next call.
         """
-        if self._arrays is None:
-            torch.bmm(self._kernel, scaling[:, :, None], out=self._row_sums)
-        else:
-            kernel, out, _ = self._arrays
-            np.matmul(kernel, scaling.numpy()[:, :, None], out=out)
-        return self._row_sums[:, :, 0]
-
-    def column_sums(self, scaling: Tensor) -> Tensor:
-        """Sum columns, weighted by a scaling of the rows.
-
-        Parameters
-        ----------
-        scaling : Tensor of shape (k, n)
-            Contiguous.
-
-        Returns
-        -------
-        sums : Tensor of shape (k, m)
-            Overwritten by the next call.
-        """
-        if self._arrays is None:
-            torch.bmm(scaling[:, None, :], self._kernel, out=self._column_sums)
-        else:
-            kernel, _, out = self._arrays
-            np.matmul(scaling.numpy()[:, None, :], kernel, out=out)
-        return self._column_sums[:, 0]
+        k, m = e.shape
+        shares = e.new_empty(n_passes, k, m)
+        before = self._e_before
+        tensors = (self._kernel, a, b, e, before, shares, *self._buffers)
+        # NumPy's batched products are twice as fast as torch's on a CPU, and its calls are shorter;
+        # the two are called by the same names.
+        xp: Any = np if e.device.type == "cpu" else torch
+        if xp is np:
+            tensors = tuple(t.numpy() for t in tensors)
+        kernel, a_, b_, e_, before_, shares_, s, r, t, c = tensors
+        columns, rows = s[:, :, None], r[:, :, None]
+        rows_t, columns_t = t[:, None, :], c[:, None, :]
+        for i in range(n_passes):
+            xp.multiply(b_, e_, out=s)
+            xp.matmul(kernel, columns, out=rows)
+            xp.divide(a_, r, out=t)
+            xp.matmul(rows_t, kernel, out=columns_t)
+            xp.multiply(c, e_, out=shares_[i])
+            if i == n_passes - 1:
+                before_[...] = e_
+            xp.reciprocal(c, out=e_)
+        return Passes(shares, before, self._buffers[1], self._buffers[3])
 
 
 def exact_half_steps(exponents: Tensor, h: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, linalg
 
 from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.tiles import row_tiles
-from skot.solvers._cloud_kernel import CloudKernel, exact_half_steps
+from skot.solvers._cloud_kernel import CloudKernel, Passes, exact_half_steps
 
 #: Passes between two accelerated steps, and between two looks at which problems may leave.
 _BLOCK, _LOOK = 8, 4
@@ -169,21 +169,6 @@ class CloudState:
         self.arrived = torch.zeros_like(epsilon, dtype=torch.bool)
         self.lost, self.slow, self.is_clamped = (self.arrived.clone() for _ in range(3))
 
-    def store(self, index: Tensor, h: Tensor, row_log: Tensor, error: Tensor, passes: int) -> None:
-        """Store iterates.
-
-        Parameters
-        ----------
-        index : Tensor of int, shape (k,)
-            Of which problems.
-        h, row_log, error : Tensor of shape (k, m), (k, n), (k,)
-            Where they are.
-        passes : int
-            Passes it took.
-        """
-        self.h[index], self.row_log[index] = h, row_log
-        self.error[index], self.passes[index] = error, passes
-
     def measure(self, which: Tensor, max_iter: int) -> None:
         """Look at potentials with nothing cut off, and extend them to points without mass.
 
@@ -250,6 +235,7 @@ class ChunkRound:
         state.is_clamped[index] |= self._kernel.is_clamped
         self._e = torch.ones_like(self._b)
         self._has_left = torch.zeros_like(index, dtype=torch.bool)
+        self._n_left = 0
         self._steps = None
         if memory > 0:
             self._steps = BlockAcceleration(self._b, memory)
@@ -262,69 +248,72 @@ class ChunkRound:
         budget : int
             How many at most, at least 1.
         """
-        for k in range(1, budget + 1):
-            n_passes = self._first + k
-            r = self._kernel.row_sums(self._b * self._e)
-            c = self._kernel.column_sums(self._a / r)
-            shares = c * self._e
-            error = linalg.vecdot(self._b, (shares - 1.0).abs_())
-            self._record.tell(n_passes, float(error.masked_fill(self._has_left, 0.0).max()))
-            self._near = (error <= self._state.tol) & ~self._has_left
-            if bool(self._near.any()):
-                self._store_arrived(shares, r, error, n_passes)
+        # A hook is asked after every pass.
+        longest = _LOOK if self._record.on_iteration is None else 1
+        n_passes, last = self._first, self._first + budget
+        while n_passes < last:
+            passes = self._kernel.passes(self._a, self._b, self._e, min(longest, last - n_passes))
+            self._read(passes, n_passes)
+            n_passes += len(passes.shares)
             is_over = self._record.is_over(n_passes)
-            if is_over or k == 1 or k % _LOOK == 0:
-                self._leave_lost(c, n_passes)
             if is_over:
-                self._store(~self._has_left, r, error, n_passes)
+                self._store(torch.nonzero(~self._has_left)[:, 0], passes, n_passes)
+            if is_over or not self._take_out():
                 return
-            torch.reciprocal(c, out=self._e)
-            if k % _LOOK == 0 and not self._take_out(n_passes):
-                return
-            if self._steps is not None and k % _BLOCK == 0:
+            if self._steps is not None and (n_passes - self._first) % _BLOCK == 0:
                 # Where only a column is wrong, plain steps mend it.
                 self._e = self._steps.step(self._e, self._near)
-        left = ~self._has_left
-        index = self._index[left]
-        self._state.h[index] = (self._h + self._e.log())[left]
-        self._state.passes[index] = self._first + budget
+        left = torch.nonzero(~self._has_left)[:, 0]
+        self._state.h[self._index[left]] = self._h[left] + self._e[left].log()
+        self._state.passes[self._index[left]] = last
 
-    def _store(self, which: Tensor, r: Tensor, error: Tensor, n_passes: int) -> None:
-        """Store the iterates that the last pass looked at."""
-        h = self._h[which] + self._e[which].log()
-        row_log = self._kernel.offset[which] + r[which].log()
-        self._state.store(self._index[which], h, row_log, error[which], n_passes)
-
-    def _store_arrived(self, shares: Tensor, r: Tensor, error: Tensor, n_passes: int) -> None:
-        """Store those of the near ones that are right at every column."""
-        least, most = torch.aminmax(shares, dim=1)
-        arrived = self._near & (most.log() <= self._largest) & (least.log() >= -self._largest)
-        if bool(arrived.any()):
-            self._store(arrived, r, error, n_passes)
-            self._state.arrived[self._index[arrived]] = True
-            self._has_left = self._has_left | arrived
-
-    def _leave_lost(self, c: Tensor, n_passes: int) -> None:
-        """Leave problems with columns out of reach of the exponentials, at their start."""
+    def _read(self, passes: Passes, n_before: int) -> None:
+        """Record the errors of some passes, and note which problems have arrived or are lost."""
+        errors = linalg.vecdot(self._b, (passes.shares - 1.0).abs_())
+        largest = errors.masked_fill(self._has_left, 0.0).amax(1).tolist()
+        for i, error in enumerate(largest):
+            self._record.tell(n_before + i + 1, error)
+        self._errors = errors[-1]
+        self._near = (self._errors <= self._state.tol) & ~self._has_left
+        n_passes = n_before + len(largest)
+        if bool(self._near.any()):
+            shares = passes.shares[-1]
+            gap = torch.maximum(shares.amax(1).log(), -shares.amin(1).log())
+            arrived = torch.nonzero(self._near & (gap <= self._largest))[:, 0]
+            self._store(arrived, passes, n_passes)
+            late = (errors <= self._state.tol).sum(0)[arrived] - 1
+            self._state.passes[self._index[arrived]] -= late
+            self._leave(arrived, self._state.arrived)
         # Not a number is lost as well.
-        lost = ~(c.amin(1) >= _LOST_COLUMN) & ~self._has_left
+        lost = ~(passes.column_sums.amin(1) >= _LOST_COLUMN) & ~self._has_left
         if bool(lost.any()):
-            index = self._index[lost]
-            self._state.lost[index], self._state.passes[index] = True, n_passes
-            self._has_left = self._has_left | lost
+            index = torch.nonzero(lost)[:, 0]
+            self._state.passes[self._index[index]] = n_passes
+            self._leave(index, self._state.lost)
 
-    def _take_out(self, n_passes: int) -> bool:
+    def _store(self, which: Tensor, passes: Passes, n_passes: int) -> None:
+        """Store the iterates that the last pass looked at."""
+        index, state = self._index[which], self._state
+        state.h[index] = self._h[which] + passes.e[which].log()
+        state.row_log[index] = self._kernel.offset[which] + passes.row_sums[which].log()
+        state.error[index], state.passes[index] = self._errors[which], n_passes
+
+    def _leave(self, which: Tensor, flags: Tensor) -> None:
+        """Note that problems are done with here, and why."""
+        flags[self._index[which]] = True
+        self._has_left[which] = True
+        self._n_left += len(which)
+
+    def _take_out(self) -> bool:
         """Take out problems that are done with; returns whether others are left."""
-        if self._steps is not None:
+        if self._steps is not None and self._steps.has_undone:
             slow = (self._steps.n_undone >= _MAX_UNDONE) & ~self._has_left
-            if bool(slow.any()):
-                index = self._index[slow]
-                self._state.h[index] = self._h[slow] + self._steps.best_next[slow]
-                self._state.slow[index], self._state.passes[index] = True, n_passes
-                self._has_left = self._has_left | slow
-        n_left = int(self._has_left.sum())
-        if n_left > _IDLE_SHARE * len(self._has_left):
-            kept = ~self._has_left
+            which = torch.nonzero(slow)[:, 0]
+            self._state.h[self._index[which]] = self._h[which] + self._steps.best_next[which]
+            self._leave(which, self._state.slow)
+        if self._n_left > _IDLE_SHARE * len(self._index):
+            kept = torch.nonzero(~self._has_left)[:, 0]
+            self._n_left = 0
             self._kernel.select(kept)
             self._a, self._b, self._h = self._a[kept], self._b[kept], self._h[kept]
             self._e, self._largest = self._e[kept], self._largest[kept]
@@ -332,7 +321,7 @@ class ChunkRound:
             self._has_left = self._has_left[kept]
             if self._steps is not None:
                 self._steps.select(kept)
-        return len(self._has_left) > 0
+        return len(self._index) > 0
 
 
 class BlockAcceleration:
@@ -351,6 +340,8 @@ class BlockAcceleration:
         Where the block with the smallest residual ended.
     n_undone : Tensor of int, shape (k,)
         How often a step was taken back.
+    has_undone : bool
+        Whether that ever happened.
     """
 
     def __init__(self, weights: Tensor, memory: int):
@@ -360,13 +351,14 @@ class BlockAcceleration:
         self._best = torch.full_like(weights[:, 0], torch.inf)
         self.best_next = torch.zeros_like(weights)
         self.n_undone = torch.zeros_like(self._best, dtype=torch.int64)
+        self.has_undone = False
 
     def select(self, kept: Tensor) -> None:
         """Keep only some problems.
 
         Parameters
         ----------
-        kept : Tensor of bool, shape (k,)
+        kept : Tensor of int, shape (k_kept,)
             Which ones stay.
         """
         self._anderson.select(kept)
@@ -405,6 +397,7 @@ class BlockAcceleration:
             following = torch.where(worse[:, None], self.best_next, following)
             self._best = torch.where(worse, torch.inf, self._best)
             self.n_undone = self.n_undone + worse
+            self.has_undone = True
         # A constant added to the potential changes nothing, but lets scalings drift out of range.
         self._u = following - linalg.vecdot(self._weights, following)[:, None]
         return self._u.exp()
