@@ -30,7 +30,7 @@ _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays.
 _WIDE = 1500.0
 #: Passes of the first round, which is not accelerated, and of the later ones.
-_PLAIN_PASSES, _ROUNDS = 24, (64, 128, 256)
+_PLAIN_PASSES, _ROUNDS = 12, (60, 120, 240)
 #: Differences kept by the acceleration.
 _MEMORY = 6
 

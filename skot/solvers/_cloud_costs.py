@@ -9,7 +9,7 @@ maxima over all pairs are then bounds and maxima over those that matter.
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, linalg
 
 from skot.costs import Cost, PNorm, SquaredEuclidean
 from skot.numerics.tiles import row_tiles
@@ -51,22 +51,25 @@ class SquaredEuclideanClouds:
         seen_x, seen_y = _fill(batch.x, a), _fill(batch.y, b)
         mean_x, mean_y = _means(seen_x, a), _means(seen_y, b)
         x, y = batch.x - mean_x, batch.y - mean_y
-        seen_x, seen_y = seen_x - mean_x, seen_y - mean_y
-        size = torch.maximum(seen_x.abs().amax((1, 2)), seen_y.abs().amax((1, 2)))
+        seen_x = x if seen_x is batch.x else seen_x - mean_x
+        seen_y = y if seen_y is batch.y else seen_y - mean_y
+        size = torch.maximum(*(points.flatten(1).abs().amax(1) for points in (seen_x, seen_y)))
         # The square of less is no ordinary number to divide by.
         size = torch.where(size > 1e-150, size, 1.0)
         self.unit = size * size
         # |x + u|^2 with u = mean_x - mean_y added between the centred clouds.
         u = mean_x - mean_y
-        self.row = 2.0 * (x * u).sum(2) + (u * u).sum(2)
-        self.column = -2.0 * (y * u).sum(2)
+        self.row = 2.0 * linalg.vecdot(x, u) + linalg.vecdot(u, u)
+        self.column = -2.0 * linalg.vecdot(y, u)
         size = size[:, None, None]
-        self._seen = seen_x / size, seen_y / size
         self._given = x / size, y / size
+        self._seen = self._given
+        if seen_x is not x or seen_y is not y:
+            self._seen = seen_x / size, seen_y / size
         #: Terms of the rows that :meth:`exponents` leaves out.
-        self.row_constant = self._given[0].square().sum(2)
-        radii = (points.square().sum(2).amax(1).sqrt() for points in self._seen)
-        self.range = sum(radii).square()  # type: ignore[union-attr]
+        self.row_constant = linalg.vecdot(self._given[0], self._given[0])
+        radii = [linalg.vecdot(points, points).amax(1).sqrt() for points in self._seen]
+        self.range = (radii[0] + radii[1]).square()
 
     def exponents(self, index: Tensor, epsilon: Tensor, given: bool = False) -> Tensor:
         """Form ``-cost / epsilon`` up to a constant per row.
@@ -87,7 +90,7 @@ class SquaredEuclideanClouds:
         """
         x, y = (points[index] for points in (self._given if given else self._seen))
         scale = epsilon[:, None, None]
-        bias = -(y * y).sum(2)[:, None, :] / scale
+        bias = linalg.vecdot(y, y)[:, None, :] / -scale
         return torch.baddbmm(bias, (2.0 / scale) * x, y.mT)
 
     def single(self, i: int) -> SingleCosts:

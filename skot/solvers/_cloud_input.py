@@ -191,10 +191,9 @@ def _read_array(array, name: str) -> tuple[Tensor, list[int]]:
         _check_no_gradient(array, name)
         # Two dimensions are what scikit-learn's words are about.
         check_points(array.flatten(0, 1), name=name)
-        checked = array.to(resolve_dtype(array))
-    else:
-        checked = check_array(array, allow_nd=True, dtype=FLOATS, input_name=name)
-    return to_tensor(checked), [shape[1]] * shape[0]
+    elif not (isinstance(array, np.ndarray) and array.dtype in FLOATS and _all_finite(array)):
+        array = check_array(array, allow_nd=True, dtype=FLOATS, input_name=name)
+    return to_tensor(array), [shape[1]] * shape[0]
 
 
 def _read_list(clouds, name: str) -> tuple[Tensor, list[int]]:
@@ -324,6 +323,11 @@ def _n_dimensions(values) -> int:
     if isinstance(values, (list, tuple)):
         return 1 + (_n_dimensions(values[0]) if values else 0)
     return len(getattr(values, "shape", ()))
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    """Whether all values are finite: for arrays that need no other check, and are many."""
+    return bool(np.isfinite(array).all())
 
 
 def _is_objects(values) -> bool:

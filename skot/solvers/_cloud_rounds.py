@@ -20,7 +20,7 @@ from skot.numerics.tiles import row_tiles
 from skot.solvers._cloud_kernel import CloudKernel, Passes, exact_half_steps
 
 #: Passes between two accelerated steps, and between two looks at which problems may leave.
-_BLOCK, _LOOK = 8, 4
+_BLOCK, _LOOK = 6, 6
 #: Share of the problems of a chunk that may have arrived before they are taken out.
 _IDLE_SHARE = 0.25
 #: A block whose squared residual is this many times the best one undoes the acceleration, and a
