@@ -29,8 +29,8 @@ _CHUNK_ENTRIES, _LARGE = 2**17, 2**14
 _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays.
 _WIDE = 1500.0
-#: Passes of the first round, which is not accelerated, and of the later ones.
-_PLAIN_PASSES, _ROUNDS = 12, (60, 120, 240)
+#: Passes after which what has not arrived is put into new chunks.
+_ROUNDS = (72, 120, 240)
 #: Differences kept by the acceleration.
 _MEMORY = 6
 
@@ -162,16 +162,15 @@ class CloudSolve:
     def _iterate_together(self) -> None:
         """Rounds of growing length, until few passes are left or every problem has arrived."""
         state, record = self.state, self._record
-        is_accelerated = self._settings.memory > 0
-        budgets = (_PLAIN_PASSES, *_ROUNDS) if is_accelerated else (record.max_iter,)
-        todo = self.costs.range / self.epsilon <= _WIDE
         n, m = self.batch.shape
+        memory = min(self._settings.memory, _MEMORY)
+        budgets = _ROUNDS if memory > 0 else (record.max_iter,)
+        todo = self.costs.range / self.epsilon <= _WIDE
         entries = _CHUNK_ENTRIES if todo.device.type == "cpu" else _DEVICE_CHUNK_ENTRIES
         n_passes = 0
         for budget in budgets:
             budget = min(budget, record.max_iter - n_passes)
             index = torch.nonzero(todo)[:, 0]
-            memory = min(self._settings.memory, _MEMORY) if n_passes else 0
             for rows in row_tiles(len(index), n * m, entries):
                 ChunkRound(state, record, index[rows], n_passes, memory).run(budget)
             n_passes += budget

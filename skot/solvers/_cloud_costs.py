@@ -9,7 +9,7 @@ maxima over all pairs are then bounds and maxima over those that matter.
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, linalg
+from torch import Tensor
 
 from skot.costs import Cost, PNorm, SquaredEuclidean
 from skot.numerics.tiles import row_tiles
@@ -59,16 +59,16 @@ class SquaredEuclideanClouds:
         self.unit = size * size
         # |x + u|^2 with u = mean_x - mean_y added between the centred clouds.
         u = mean_x - mean_y
-        self.row = 2.0 * linalg.vecdot(x, u) + linalg.vecdot(u, u)
-        self.column = -2.0 * linalg.vecdot(y, u)
+        self.row = (2.0 * x @ u.mT)[:, :, 0] + _square_norms(u)
+        self.column = (-2.0 * y @ u.mT)[:, :, 0]
         size = size[:, None, None]
         self._given = x / size, y / size
         self._seen = self._given
         if seen_x is not x or seen_y is not y:
             self._seen = seen_x / size, seen_y / size
         #: Terms of the rows that :meth:`exponents` leaves out.
-        self.row_constant = linalg.vecdot(self._given[0], self._given[0])
-        radii = [linalg.vecdot(points, points).amax(1).sqrt() for points in self._seen]
+        self.row_constant = _square_norms(self._given[0])
+        radii = [_square_norms(points).amax(1).sqrt() for points in self._seen]
         self.range = (radii[0] + radii[1]).square()
 
     def exponents(self, index: Tensor, epsilon: Tensor, given: bool = False) -> Tensor:
@@ -90,7 +90,7 @@ class SquaredEuclideanClouds:
         """
         x, y = (points[index] for points in (self._given if given else self._seen))
         scale = epsilon[:, None, None]
-        bias = linalg.vecdot(y, y)[:, None, :] / -scale
+        bias = _square_norms(y)[:, None, :] / -scale
         return torch.baddbmm(bias, (2.0 / scale) * x, y.mT)
 
     def single(self, i: int) -> SingleCosts:
@@ -223,6 +223,11 @@ def _single(clouds: "SquaredEuclideanClouds | PointClouds", i: int) -> SingleCos
 def _means(points: Tensor, weights: Tensor) -> Tensor:
     """Weighted means of shape (n_problems, 1, d), relative to one point to keep digits."""
     return points[:, :1] + weights[:, None, :] @ (points - points[:, :1])
+
+
+def _square_norms(points: Tensor) -> Tensor:
+    """Squared norms over the last axis; by a product, as sums over few entries are slow."""
+    return points.square() @ points.new_ones(points.shape[-1])
 
 
 def _fill(rows: Tensor, weights: Tensor) -> Tensor:

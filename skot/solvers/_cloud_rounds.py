@@ -19,8 +19,9 @@ from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.tiles import row_tiles
 from skot.solvers._cloud_kernel import CloudKernel, Passes, exact_half_steps
 
-#: Passes between two accelerated steps, and between two looks at which problems may leave.
-_BLOCK, _LOOK = 6, 6
+#: Passes before the acceleration starts, passes between two accelerated steps, and between two
+#: looks at which problems may leave.
+_PLAIN_PASSES, _BLOCK, _LOOK = 12, 6, 6
 #: Share of the problems of a chunk that may have arrived before they are taken out.
 _IDLE_SHARE = 0.25
 #: A block whose squared residual is this many times the best one undoes the acceleration, and a
@@ -236,9 +237,7 @@ class ChunkRound:
         self._e = torch.ones_like(self._b)
         self._has_left = torch.zeros_like(index, dtype=torch.bool)
         self._n_left = 0
-        self._steps = None
-        if memory > 0:
-            self._steps = BlockAcceleration(self._b, memory)
+        self._memory, self._steps = memory, None
 
     def run(self, budget: int) -> None:
         """Do the passes.
@@ -260,7 +259,11 @@ class ChunkRound:
                 self._store(torch.nonzero(~self._has_left)[:, 0], passes, n_passes)
             if is_over or not self._take_out():
                 return
-            if self._steps is not None and (n_passes - self._first) % _BLOCK == 0:
+            if n_passes < _PLAIN_PASSES or self._memory == 0:
+                continue
+            if self._steps is None:
+                self._steps = BlockAcceleration(self._b, self._memory, self._e)
+            elif (n_passes - self._first) % _BLOCK == 0:
                 # Where only a column is wrong, plain steps mend it.
                 self._e = self._steps.step(self._e, self._near)
         left = torch.nonzero(~self._has_left)[:, 0]
@@ -333,6 +336,8 @@ class BlockAcceleration:
         Of the norm of residuals, summing to one.
     memory : int
         Differences kept.
+    e : Tensor of shape (k, m)
+        Exponentials of the potentials with which the first block starts.
 
     Attributes
     ----------
@@ -344,12 +349,12 @@ class BlockAcceleration:
         Whether that ever happened.
     """
 
-    def __init__(self, weights: Tensor, memory: int):
+    def __init__(self, weights: Tensor, memory: int, e: Tensor):
         self._weights = weights
         self._anderson = AndersonAcceleration(weights, memory)
-        self._u = torch.zeros_like(weights)
+        self._u = e.log()
         self._best = torch.full_like(weights[:, 0], torch.inf)
-        self.best_next = torch.zeros_like(weights)
+        self.best_next = self._u
         self.n_undone = torch.zeros_like(self._best, dtype=torch.int64)
         self.has_undone = False
 
