@@ -5,7 +5,7 @@ then, and what the exponentials cannot hold, is given to the solver of one probl
 """
 
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -22,17 +22,15 @@ from skot.solvers._solve import Settings
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils.tensors import to_tensor
 
-#: Entries of the kernels of a chunk: on a CPU they stay in its second cache, and from that many
-#: entries in one problem on there is nothing to gain from a batch.
-_CHUNK_ENTRIES, _LARGE = 2**17, 2**14
+#: Entries of the kernels of a chunk: on a CPU they stay in its second cache. Problems of more than
+#: half as many are solved one by one.
+_CHUNK_ENTRIES, _LARGE = 2**17, 2**16
 #: The same where the memory of the device is the limit.
 _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays.
 _WIDE = 1500.0
 #: Passes after which what has not arrived is put into new chunks.
 _ROUNDS = (72, 120, 240)
-#: Differences kept by the acceleration.
-_MEMORY = 6
 
 
 class CloudSolution(NamedTuple):
@@ -53,56 +51,30 @@ class CloudSolution(NamedTuple):
 
 
 class CloudPlan(EntropicPlan):
-    """Plan of one problem of a batch, which reads its problem when it is first asked.
+    """Plan of one problem of a batch, which is cut out of it when something is first asked.
 
     Parameters
     ----------
-    solve : CloudSolve
+    state : CloudState
         The solved batch.
     i : int
         Which problem.
     """
 
-    def __init__(self, solve: "CloudSolve", i: int):
-        self._solve, self._i = solve, i
+    def __init__(self, state: CloudState, i: int):
+        self._origin = (state, i)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of source and target points."""
-        n, m = self._solve.batch.sizes
-        return n[self._i], m[self._i]
-
-    @cached_property
-    def _single(self):
-        return self._solve.costs.single(self._i)
-
-    @property
-    def _costs(self):  # type: ignore[override]
-        return self._single.costs
-
-    @property
-    def _unit(self) -> float:  # type: ignore[override]
-        return self._single.unit
-
-    @property
-    def _constant(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        return self._single.row, self._single.column
-
-    @property
-    def _epsilon(self) -> float:  # type: ignore[override]
-        return float(self._solve.epsilon[self._i])
-
-    @property
-    def _a(self) -> Tensor:  # type: ignore[override]
-        return self._solve.state.a[self._i, : self.shape[0]]
-
-    @property
-    def _b(self) -> Tensor:  # type: ignore[override]
-        return self._solve.state.b[self._i, : self.shape[1]]
-
-    @property
-    def _h(self) -> Tensor:  # type: ignore[override]
-        return self._solve.state.h[self._i, : self.shape[1]]
+    def __getattr__(self, name: str):
+        # Only called for what is not there: nothing is, before the first call.
+        if "_origin" not in self.__dict__:
+            raise AttributeError(name)
+        state, i = self.__dict__.pop("_origin")
+        single = state.costs.single(i)
+        n, m = single.costs.shape
+        weights, h = (state.a[i, :n], state.b[i, :m]), state.h[i, :m]
+        constant = single.row, single.column
+        super().__init__(single.costs, *weights, h, float(state.epsilon[i]), single.unit, constant)
+        return getattr(self, name)
 
 
 class CloudSolve:
@@ -149,21 +121,22 @@ class CloudSolve:
         is_small = n * m <= (_LARGE if state.h.device.type == "cpu" else _DEVICE_LARGE)
         if is_small and self._settings.dtype != torch.float32:
             self._iterate_together()
-            state.measure(state.arrived | (state.passes >= record.max_iter), record.max_iter)
-        left = ~state.arrived & (state.lost | (state.passes == 0))
+        state.measure(state.arrived, record)
+        solved = state.arrived.clone()
+        left = state.lost | (state.passes == 0)
         if not record.stopped:
-            left |= ~state.arrived & (state.passes < record.max_iter)
-        for i in torch.nonzero(left)[:, 0].tolist():
+            left |= state.passes < record.max_iter
+        for i in torch.nonzero(left & ~solved)[:, 0].tolist():
             self._solve_single(i, start)
-        if is_small:
-            state.measure(left, record.max_iter)
+            state.is_clamped[i] = is_small  # the same is asked of every small problem
+        state.measure(~solved, record)
         return self._translate()
 
     def _iterate_together(self) -> None:
         """Rounds of growing length, until few passes are left or every problem has arrived."""
         state, record = self.state, self._record
         n, m = self.batch.shape
-        memory = min(self._settings.memory, _MEMORY)
+        memory = self._settings.memory
         budgets = _ROUNDS if memory > 0 else (record.max_iter,)
         todo = self.costs.range / self.epsilon <= _WIDE
         entries = _CHUNK_ENTRIES if todo.device.type == "cpu" else _DEVICE_CHUNK_ENTRIES
@@ -214,7 +187,7 @@ class CloudSolve:
         return CloudSolution(
             f=torch.where(inside_x, f - gauge, 0.0),
             g=torch.where(inside_y, g + gauge, 0.0),
-            plan=tuple(CloudPlan(self, i) for i in range(len(f))),
+            plan=tuple(CloudPlan(state, i) for i in range(len(f))),
             marginal_error=state.error,
             converged=state.arrived,
             n_iter=len(self._record.errors),

@@ -48,11 +48,15 @@ class SquaredEuclideanClouds:
     def __init__(self, batch: CloudBatch):
         self._cost, self._sizes = batch.cost, batch.sizes
         a, b = batch.a.detach(), batch.b.detach()
-        seen_x, seen_y = _fill(batch.x, a), _fill(batch.y, b)
+        x, y = batch.points
+        seen_x, seen_y = _fill(x, a), _fill(y, b)
         mean_x, mean_y = _means(seen_x, a), _means(seen_y, b)
-        x, y = batch.x - mean_x, batch.y - mean_y
-        seen_x = x if seen_x is batch.x else seen_x - mean_x
-        seen_y = y if seen_y is batch.y else seen_y - mean_y
+        is_full = seen_x is x and seen_y is y
+        x, y = x - mean_x, y - mean_y
+        if is_full:
+            seen_x, seen_y = x, y
+        else:
+            seen_x, seen_y = seen_x - mean_x, seen_y - mean_y
         size = torch.maximum(*(points.flatten(1).abs().amax(1) for points in (seen_x, seen_y)))
         # The square of less is no ordinary number to divide by.
         size = torch.where(size > 1e-150, size, 1.0)
@@ -63,16 +67,14 @@ class SquaredEuclideanClouds:
         self.column = (-2.0 * y @ u.mT)[:, :, 0]
         size = size[:, None, None]
         self._given = x / size, y / size
-        self._seen = self._given
-        if seen_x is not x or seen_y is not y:
-            self._seen = seen_x / size, seen_y / size
+        self._seen = self._given if is_full else (seen_x / size, seen_y / size)
         #: Terms of the rows that :meth:`exponents` leaves out.
         self.row_constant = _square_norms(self._given[0])
         radii = [_square_norms(points).amax(1).sqrt() for points in self._seen]
         self.range = (radii[0] + radii[1]).square()
 
-    def exponents(self, index: Tensor, epsilon: Tensor, given: bool = False) -> Tensor:
-        """Form ``-cost / epsilon`` up to a constant per row.
+    def exponents(self, index: Tensor, epsilon: Tensor, h: Tensor, given: bool = False) -> Tensor:
+        """Form ``h_j - C_ij / epsilon`` up to a constant per row.
 
         Parameters
         ----------
@@ -80,6 +82,8 @@ class SquaredEuclideanClouds:
             Which problems.
         epsilon : Tensor of shape (k,)
             Regularisation in scaled units.
+        h : Tensor of shape (k, m)
+            Terms of the columns.
         given : bool, default=False
             Whether points without mass are where the caller put them.
 
@@ -90,7 +94,7 @@ class SquaredEuclideanClouds:
         """
         x, y = (points[index] for points in (self._given if given else self._seen))
         scale = epsilon[:, None, None]
-        bias = _square_norms(y)[:, None, :] / -scale
+        bias = h[:, None, :] - _square_norms(y)[:, None, :] / scale
         return torch.baddbmm(bias, (2.0 / scale) * x, y.mT)
 
     def single(self, i: int) -> SingleCosts:
@@ -121,7 +125,7 @@ class PointClouds:
     def __init__(self, batch: CloudBatch):
         self._cost, self._sizes = batch.cost, batch.sizes
         self._is_vectorised = True
-        x, y, a, b = batch.x, batch.y, batch.a.detach(), batch.b.detach()
+        (x, y), a, b = batch.points, batch.a.detach(), batch.b.detach()
         self.unit = x.new_ones(len(x))
         self.row, self.column = torch.zeros_like(a), torch.zeros_like(b)
         if type(batch.cost).standardize is not Cost.standardize:
@@ -138,10 +142,10 @@ class PointClouds:
         self.range = largest - self._lowest
         self.row_constant = self._lowest[:, None].expand_as(a)
 
-    def exponents(self, index: Tensor, epsilon: Tensor, given: bool = False) -> Tensor:
+    def exponents(self, index: Tensor, epsilon: Tensor, h: Tensor, given: bool = False) -> Tensor:
         """See :meth:`SquaredEuclideanClouds.exponents`."""
         excess = self._pairwise(index, given) - self._lowest[index, None, None]
-        return excess.div_(-epsilon[:, None, None])
+        return excess.div_(-epsilon[:, None, None]).add_(h[:, None, :])
 
     def single(self, i: int) -> SingleCosts:
         """See :meth:`SquaredEuclideanClouds.single`."""
@@ -171,20 +175,22 @@ class MatrixClouds:
 
     def __init__(self, batch: CloudBatch):
         a, b = batch.a.detach(), batch.b.detach()
-        seen = _fill(_fill(batch.matrices, a).mT, b).mT
+        (matrices,) = batch.points
+        seen = _fill(_fill(matrices, a).mT, b).mT
         offset = seen.amin((1, 2))
         spread = seen.amax((1, 2)) - offset
         self.unit = torch.where(spread > 0, spread, 1.0)
         offset, unit = offset[:, None, None], self.unit[:, None, None]
-        self._seen, self._given = (seen - offset) / unit, (batch.matrices - offset) / unit
+        self._seen, self._given = (seen - offset) / unit, (matrices - offset) / unit
         self.row = offset[:, 0].expand_as(a)
         self.column = torch.zeros_like(b)
         self.row_constant = torch.zeros_like(a)
         self.range = spread / self.unit
 
-    def exponents(self, index: Tensor, epsilon: Tensor, given: bool = False) -> Tensor:
+    def exponents(self, index: Tensor, epsilon: Tensor, h: Tensor, given: bool = False) -> Tensor:
         """See :meth:`SquaredEuclideanClouds.exponents`."""
-        return (self._given if given else self._seen)[index].div(-epsilon[:, None, None])
+        costs = (self._given if given else self._seen)[index]
+        return costs.div_(-epsilon[:, None, None]).add_(h[:, None, :])
 
     def single(self, i: int) -> SingleCosts:
         """See :meth:`SquaredEuclideanClouds.single`."""
@@ -206,7 +212,7 @@ def cloud_costs(batch: CloudBatch) -> "SquaredEuclideanClouds | PointClouds | Ma
     costs : SquaredEuclideanClouds, PointClouds or MatrixClouds
         Detached, with chunks for the iteration and single problems for everything else.
     """
-    if batch.matrices is not None:
+    if len(batch.points) == 1:
         return MatrixClouds(batch)
     # A subclass may have changed what is computed.
     return (SquaredEuclideanClouds if type(batch.cost) is SquaredEuclidean else PointClouds)(batch)

@@ -25,10 +25,9 @@ class CloudBatch:
     ----------
     cost : Cost or PrecomputedCost
         Ground cost.
-    x, y : Tensor of shape (n_problems, n, d), (n_problems, m, d), or None
-        Points in float64, detached; None for a cost given by matrices.
-    matrices : Tensor of shape (n_problems, n, m) or None
-        Those matrices.
+    points : tuple of Tensor
+        Points of shape (n_problems, n, d) and (n_problems, m, d), or one tensor of matrices of
+        shape (n_problems, n, m); in float64, without gradients.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights that sum to one; they may require gradients.
     sizes : tuple of (list of int, list of int)
@@ -38,9 +37,7 @@ class CloudBatch:
     """
 
     cost: Any
-    x: Tensor | None
-    y: Tensor | None
-    matrices: Tensor | None
+    points: tuple[Tensor, ...]
     a: Tensor
     b: Tensor
     sizes: tuple[list[int], list[int]]
@@ -129,20 +126,19 @@ def read_clouds(cost, x, y, a, b, settings, class_cost=None) -> CloudBatch:
         raise ValueError("class_cost is not available for a batch of clouds: solve one at a time.")
     if settings.storage == "stream":
         raise ValueError("storage must be 'auto' or 'kernel' for a batch of clouds. Got 'stream'.")
+    points: tuple[Tensor, ...]
     if isinstance(cost, PrecomputedCost):
-        matrices, _ = _read_array(cost.matrix, "cost matrix")
-        n_problems, n, m = matrices.shape
-        x = y = None
-        sizes = [n] * n_problems, [m] * n_problems
-        device = matrices.device
+        matrices, rows = _read_array(cost.matrix, "cost matrix")
+        points, sizes = (matrices.double(),), (rows, [matrices.shape[2]] * len(rows))
+        n, m = matrices.shape[1:]
     else:
-        matrices = None
         x, y, sizes = _read_points(cost, x, y)
-        n_problems, n, m, device = len(x), x.shape[1], y.shape[1], x.device
+        points, n, m = (x, y), x.shape[1], y.shape[1]
+    n_problems, device = len(points[0]), points[0].device
     a = _read_weights(a, sizes[0], n, "a", device)
     b = _read_weights(b, sizes[1], m, "b", device)
     epsilon = _read_epsilon(settings.epsilon, n_problems, device)
-    return CloudBatch(cost, x, y, matrices, a, b, sizes, epsilon)
+    return CloudBatch(cost, points, a, b, sizes, epsilon)
 
 
 def _read_points(cost: Cost, x, y) -> tuple[Tensor, Tensor, tuple[list[int], list[int]]]:
@@ -333,4 +329,4 @@ def _all_finite(array: np.ndarray) -> bool:
 def _is_objects(values) -> bool:
     """Whether this is an array of arrays."""
     dtype = getattr(values, "dtype", None)
-    return isinstance(dtype, np.dtype) and dtype == object and values.ndim in (1, 3)
+    return isinstance(dtype, np.dtype) and dtype.kind == "O" and values.ndim in (1, 3)

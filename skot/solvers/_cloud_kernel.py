@@ -52,8 +52,7 @@ class CloudKernel:
     """
 
     def __init__(self, costs, index: Tensor, epsilon: Tensor, h: Tensor):
-        kernel = costs.exponents(index, epsilon)
-        kernel += h[:, None, :]
+        kernel = costs.exponents(index, epsilon, h)
         bound = costs.range[index] / epsilon + h.amax(1) - h.amin(1)
         #: Which kernels may have entries that were cut off.
         self.is_clamped = ~(bound <= -_LOWEST)
@@ -102,7 +101,7 @@ class CloudKernel:
         k, m = e.shape
         shares = e.new_empty(n_passes, k, m)
         before = self._e_before
-        tensors = (self._kernel, a, b, e, before, shares, *self._buffers)
+        tensors: Any = (self._kernel, a, b, e, before, shares, *self._buffers)
         # NumPy's batched products are twice as fast as torch's on a CPU, and its calls are shorter;
         # the two are called by the same names.
         xp: Any = np if e.device.type == "cpu" else torch
@@ -131,7 +130,8 @@ def exact_half_steps(exponents: Tensor, h: Tensor, a: Tensor, b: Tensor) -> tupl
     exponents : Tensor of shape (k, n, m)
         ``-C / epsilon``.
     h : Tensor of shape (k, m)
-        Target potential over epsilon; only what belongs to columns with mass counts.
+        Target potential over epsilon, not in the exponents; only what belongs to columns with mass
+        counts.
     a, b : Tensor of shape (k, n), (k, m)
         Weights; zeros are allowed.
 

@@ -29,6 +29,8 @@ _IDLE_SHARE = 0.25
 _WORSE, _MAX_UNDONE = 4.0, 4
 #: Longest accelerated step: wilder ones follow directions in which nothing is known.
 _LONGEST_STEP = 30.0
+#: Plain steps after the last look, and what rounding alone may leave of a residual.
+_MENDING_PASSES, _ROUNDING = 200, 1e-13
 #: A column sum below this is made of entries that were cut off.
 _LOST_COLUMN = 1e-80
 
@@ -163,47 +165,52 @@ class CloudState:
         inside_x, inside_y = batch.inside
         empty_x, empty_y = (self.a == 0) & inside_x, (self.b == 0) & inside_y
         self._has_empty = empty_x.any(1) | empty_y.any(1)
-        self.largest_residual = tol * costs.range / epsilon
+        ratio = costs.range / epsilon
+        self.largest_residual = tol * ratio + _ROUNDING * (1.0 + ratio)
         self.h, self.row_log = torch.zeros_like(self.b), torch.zeros_like(self.a)
         self.error = torch.full_like(epsilon, torch.inf)
         self.passes = torch.zeros_like(epsilon, dtype=torch.int64)
         self.arrived = torch.zeros_like(epsilon, dtype=torch.bool)
         self.lost, self.slow, self.is_clamped = (self.arrived.clone() for _ in range(3))
 
-    def measure(self, which: Tensor, max_iter: int) -> None:
+    def measure(self, which: Tensor, record: Record) -> None:
         """Look at potentials with nothing cut off, and extend them to points without mass.
 
-        Where the error is small but a residual is not, plain steps follow.
+        Problems that only seemed to have arrived get a few plain steps, which mend single columns.
 
         Parameters
         ----------
         which : Tensor of bool, shape (n_problems,)
             Problems to look at, where they need it.
-        max_iter : int
-            Passes allowed.
+        record : Record
+            Told about further passes.
         """
         index = torch.nonzero(which & (self.is_clamped | self._has_empty))[:, 0]
         size = self.a.shape[1] * self.b.shape[1]
         for rows in row_tiles(len(index), size):
-            self._measure(index[rows], max_iter)
+            self._measure(index[rows], record)
 
-    def _measure(self, index: Tensor, max_iter: int) -> None:
-        a, b, h = self.a[index], self.b[index], self.h[index]
-        exponents = self.costs.exponents(index, self.epsilon[index], given=True)
+    def _measure(self, index: Tensor, record: Record) -> None:
+        a, b, h, passes = self.a[index], self.b[index], self.h[index], self.passes[index]
+        zeros = torch.zeros_like(h)
+        exponents = self.costs.exponents(index, self.epsilon[index], zeros, given=True)
         has_mass = b > 0
-        while True:
+        again = torch.zeros_like(passes, dtype=torch.bool)
+        for n_steps in range(_MENDING_PASSES + 1):
             row_log, column_log = exact_half_steps(exponents, h, a, b)
             residual = torch.where(has_mass, column_log + h, 0.0)
             error = linalg.vecdot(b, torch.expm1(residual).abs())
-            is_small = residual.abs().amax(1) <= self.largest_residual[index]
-            near = error <= self.tol
-            again = near & ~is_small & (self.passes[index] < max_iter)
-            if not bool(again.any()):
+            for i in torch.nonzero(again)[:, 0].tolist():
+                record.note(int(passes[i]), float(error[i]))
+            largest = self.largest_residual[index]
+            is_right = (error <= self.tol) & (residual.abs().amax(1) <= largest)
+            again = self.arrived[index] & ~is_right & (passes < record.max_iter)
+            if n_steps == _MENDING_PASSES or not bool(again.any()):
                 break
             h = torch.where(again[:, None], -column_log, h)
-            self.passes[index[again]] += 1
+            passes = passes + again
         self.h[index], self.row_log[index] = torch.where(has_mass, h, -column_log), row_log
-        self.error[index], self.arrived[index] = error, near & is_small
+        self.error[index], self.passes[index], self.arrived[index] = error, passes, is_right
 
 
 class ChunkRound:
@@ -237,7 +244,8 @@ class ChunkRound:
         self._e = torch.ones_like(self._b)
         self._has_left = torch.zeros_like(index, dtype=torch.bool)
         self._n_left = 0
-        self._memory, self._steps = memory, None
+        self._memory = memory
+        self._steps: BlockAcceleration | None = None
 
     def run(self, budget: int) -> None:
         """Do the passes.
