@@ -86,18 +86,15 @@ class CloudSolve:
         The problems.
     settings : Settings
         How to solve; its epsilon is not looked at.
-    max_iter : int
-        Passes allowed for each problem.
-    on_iteration : callable or None
-        Hook.
+    record : Record
+        Told about every pass.
     """
 
-    def __init__(self, batch: CloudBatch, settings: Settings, max_iter: int, on_iteration):
-        self.batch, self._settings = batch, settings
+    def __init__(self, batch: CloudBatch, settings: Settings, record: Record):
+        self.batch, self._settings, self._record = batch, settings, record
         self.costs = cloud_costs(batch)
         self.epsilon = batch.epsilons / self.costs.unit
         self.state = CloudState(self.costs, batch, self.epsilon, settings.tol)
-        self._record = Record(max_iter, on_iteration, batch.epsilon)
 
     def run(self, g: Tensor | None) -> CloudSolution:
         """Solve.
@@ -227,7 +224,38 @@ def solve_clouds(
     """
     with torch.no_grad():
         g = _initial_potentials(initializer, batch, settings.annealing)
-        return CloudSolve(batch, settings, max_iter, on_iteration).run(g)
+        record = Record(max_iter, on_iteration, batch.epsilon)
+        groups = batch.groups()
+        if len(groups) == 1:
+            return CloudSolve(batch, settings, record).run(g)
+        parts = []
+        for index in groups:
+            part = batch.select(index)
+            start = None if g is None else g[index, : part.shape[1]]
+            parts.append(CloudSolve(part, settings, record).run(start))
+    return _join(batch, groups, parts)
+
+
+def _join(batch: CloudBatch, groups: list[list[int]], parts: list[CloudSolution]) -> CloudSolution:
+    """Put the solutions of groups of problems back in order, padded to one shape."""
+    order = torch.tensor([i for index in groups for i in index]).argsort()
+    widths = {"f": batch.shape[0], "g": batch.shape[1]}
+    joined = {}
+    for name in ("f", "g", "marginal_error", "converged", "passes"):
+        fields = [getattr(part, name) for part in parts]
+        if name in widths:
+            fields = [torch.nn.functional.pad(v, (0, widths[name] - v.shape[1])) for v in fields]
+        joined[name] = torch.cat(fields)[order]
+    plans = [plan for part in parts for plan in part.plan]
+    # Each part has seen the errors of all before it.
+    last = parts[-1]
+    return CloudSolution(
+        plan=tuple(plans[i] for i in order.tolist()),
+        n_iter=last.n_iter,
+        errors=last.errors,
+        epsilon=batch.epsilon,
+        **joined,
+    )
 
 
 def _initial_potentials(initializer, batch: CloudBatch, annealing: bool) -> Tensor | None:

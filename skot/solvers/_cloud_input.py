@@ -16,6 +16,9 @@ from skot.utils._points import FLOATS
 from skot.utils.tensors import resolve_dtype, to_numpy, to_tensor
 from skot.utils.validation import check_points
 
+#: Up to this many times the entries that there are, padding is cheaper than more than one batch.
+_PADDING = 2
+
 
 @dataclass(frozen=True)
 class CloudBatch:
@@ -58,6 +61,46 @@ class CloudBatch:
         """Regularisation of each problem, shape (n_problems,)."""
         values = torch.as_tensor(self.epsilon, dtype=torch.float64, device=self.a.device)
         return values.expand(self.n_problems)
+
+    def groups(self) -> list[list[int]]:
+        """Part the problems, so that clouds of very different sizes need not be padded to one.
+
+        Returns
+        -------
+        groups : list of list of int
+            Problems of about the same size; one group where padding costs little.
+        """
+        sizes = list(zip(*self.sizes, strict=True))
+        n, m = self.shape
+        if n * m * len(sizes) <= _PADDING * sum(n * m for n, m in sizes):
+            return [list(range(len(sizes)))]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, (n, m) in enumerate(sizes):
+            groups.setdefault(((n - 1).bit_length(), (m - 1).bit_length()), []).append(i)
+        return list(groups.values())
+
+    def select(self, index: list[int]) -> "CloudBatch":
+        """Cut out some problems, with no more padding than they need.
+
+        Parameters
+        ----------
+        index : list of int
+            Which ones.
+
+        Returns
+        -------
+        batch : CloudBatch
+            Without gradients.
+        """
+        rows, columns = ([side[i] for i in index] for side in self.sizes)
+        n, m = max(rows), max(columns)
+        if len(self.points) == 1:
+            points: tuple[Tensor, ...] = (self.points[0][index, :n, :m],)
+        else:
+            points = self.points[0][index, :n], self.points[1][index, :m]
+        a, b = self.a.detach()[index, :n], self.b.detach()[index, :m]
+        epsilon = self.epsilon[index] if isinstance(self.epsilon, Tensor) else self.epsilon
+        return CloudBatch(self.cost, points, a, b, (rows, columns), epsilon)
 
     @cached_property
     def inside(self) -> tuple[Tensor, Tensor]:
