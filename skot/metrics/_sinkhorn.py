@@ -8,6 +8,7 @@ from torch import Tensor
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
 from skot.solvers import sinkhorn
+from skot.solvers._cloud_input import CloudBatch, is_cloud_batch, read_clouds
 from skot.utils.validation import check_points
 
 #: Share of the mean pairwise cost that is the default regularisation.
@@ -18,7 +19,7 @@ def sinkhorn_divergence(
     X: Any,
     Y: Any,
     *,
-    epsilon: float | None = None,
+    epsilon: Any = None,
     cost: Any = None,
     a: Any = None,
     b: Any = None,
@@ -37,17 +38,18 @@ def sinkhorn_divergence(
 
     Parameters
     ----------
-    X : array-like or Tensor of shape (n, n_features)
-        First sample.
-    Y : array-like or Tensor of shape (m, n_features)
+    X : array-like or Tensor of shape (n, n_features) or (n_problems, n, n_features)
+        First sample. A leading axis, here and in `Y`, or lists of samples, make a batch of pairs.
+    Y : array-like or Tensor of shape (m, n_features) or (n_problems, m, n_features)
         Second sample.
-    epsilon : float, default=None
+    epsilon : float or array-like of shape (n_problems,), default=None
         Regularisation, in the units of the cost. ``None`` means 0.05 times the mean cost between
-        two points of the same sample, averaged over both samples.
+        two points of the same sample, averaged over both samples; of each pair of a batch.
     cost : str or Cost, default=None
         Ground cost, symmetric; ``None`` means ``"sqeuclidean"``.
     a, b : array-like or Tensor of shape (n,), (m,), default=None
-        Weights; ``None`` means equal weights.
+        Weights; ``None`` means equal weights. For a batch as :func:`skot.solvers.sinkhorn` takes
+        them.
     max_iter : int, default=2000
         Passes of each of the three solves.
     tol : float, default=1e-4
@@ -55,9 +57,9 @@ def sinkhorn_divergence(
 
     Returns
     -------
-    divergence : float or Tensor of shape ()
-        A tensor that carries gradients if an input requires one. In the units of the cost: for
-        the squared Euclidean cost, of a squared distance.
+    divergence : float or Tensor of shape () or (n_problems,)
+        A tensor that carries gradients if an input requires one, and for a batch. In the units of
+        the cost: for the squared Euclidean cost, of a squared distance.
 
     Raises
     ------
@@ -82,16 +84,31 @@ def sinkhorn_divergence(
     0.0
     >>> round(sinkhorn_divergence(X, X + 2.0), 3)
     4.0
+    >>> sinkhorn_divergence(np.stack([X, X]), np.stack([X, X + 2.0])).round(decimals=3)
+    tensor([0., 4.], dtype=torch.float64)
     """
     cost = check_cost(cost)
-    if epsilon is None:
+    if epsilon is None and is_cloud_batch(cost, X, Y):
+        epsilon = _default_epsilons(read_clouds(cost, X, Y, a, b))
+    elif epsilon is None:
         epsilon = _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
     options = {"epsilon": epsilon, "cost": cost, "max_iter": max_iter, "tol": tol}
     cross = sinkhorn(X, Y, a, b, **options).dual_value
     first = sinkhorn(X, X, a, a, **options).dual_value
     second = sinkhorn(Y, Y, b, b, **options).dual_value
     divergence = cross - 0.5 * first - 0.5 * second
-    return divergence if divergence.requires_grad else float(divergence)
+    return divergence if divergence.requires_grad or divergence.ndim else float(divergence)
+
+
+def _default_epsilons(batch: CloudBatch) -> Tensor:
+    """Share of the mean cost within samples, for each pair of a batch."""
+    sides = zip(batch.points, (batch.a.detach(), batch.b.detach()), strict=True)
+    spreads = [
+        [batch.cost.scale(x, x, w, w) for x, w in zip(points, weights, strict=True)]
+        for points, weights in sides
+    ]
+    epsilons = _DEFAULT_SHARE * 0.5 * torch.tensor(spreads, dtype=torch.float64).sum(0)
+    return torch.where(epsilons > 0, epsilons, 1.0)
 
 
 def _spread(X, weights, cost) -> float:

@@ -194,6 +194,28 @@ class CloudSolve:
         )
 
 
+def check_cloud_options(settings: Settings, class_cost) -> None:
+    """Check what is asked for, before a batch is read.
+
+    Parameters
+    ----------
+    settings : Settings
+        How to solve; the regularisations are the batch's.
+    class_cost : tuple or None
+        Costs by class.
+
+    Raises
+    ------
+    ValueError
+        For values out of range, or what batches of different clouds do not take.
+    """
+    replace(settings, epsilon=1.0).check()
+    if class_cost is not None:
+        raise ValueError("class_cost is not available for a batch of clouds: solve one at a time.")
+    if settings.storage == "stream":
+        raise ValueError("storage must be 'auto' or 'kernel' for a batch of clouds. Got 'stream'.")
+
+
 def solve_clouds(
     batch: CloudBatch, settings: Settings, initializer, max_iter: int, on_iteration
 ) -> CloudSolution:

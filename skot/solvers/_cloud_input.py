@@ -1,6 +1,6 @@
 """Batches of different clouds, read from what a caller passes and padded to one shape."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -136,7 +136,7 @@ def is_cloud_batch(cost, x, y) -> bool:
     return any(_n_dimensions(v) == 3 or _is_objects(v) for v in (x, y))
 
 
-def read_clouds(cost, x, y, a, b, settings, class_cost=None) -> CloudBatch:
+def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
     """Read a batch of different clouds.
 
     Parameters
@@ -147,10 +147,8 @@ def read_clouds(cost, x, y, a, b, settings, class_cost=None) -> CloudBatch:
         Points, for a cost between points.
     a, b : array-like of shape (n,) or (n_problems, n), or list of array-like of shape (n_i,)
         Weights.
-    settings : Settings
-        How to solve; its epsilon is a float or array-like of shape (n_problems,).
-    class_cost : None
-        Nothing else is taken.
+    epsilon : float or array-like of shape (n_problems,), default=1.0
+        Regularisation.
 
     Returns
     -------
@@ -164,11 +162,6 @@ def read_clouds(cost, x, y, a, b, settings, class_cost=None) -> CloudBatch:
     NotImplementedError
         If points or matrices require gradients.
     """
-    replace(settings, epsilon=1.0).check()
-    if class_cost is not None:
-        raise ValueError("class_cost is not available for a batch of clouds: solve one at a time.")
-    if settings.storage == "stream":
-        raise ValueError("storage must be 'auto' or 'kernel' for a batch of clouds. Got 'stream'.")
     points: tuple[Tensor, ...]
     if isinstance(cost, PrecomputedCost):
         matrices, rows = _read_array(cost.matrix, "cost matrix")
@@ -180,7 +173,7 @@ def read_clouds(cost, x, y, a, b, settings, class_cost=None) -> CloudBatch:
     n_problems, device = len(points[0]), points[0].device
     a = _read_weights(a, sizes[0], n, "a", device)
     b = _read_weights(b, sizes[1], m, "b", device)
-    epsilon = _read_epsilon(settings.epsilon, n_problems, device)
+    epsilon = _read_epsilon(epsilon, n_problems, device)
     return CloudBatch(cost, points, a, b, sizes, epsilon)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
-from skot.solvers._cloud_batches import solve_clouds
+from skot.solvers._cloud_batches import check_cloud_options, solve_clouds
 from skot.solvers._cloud_input import is_cloud_batch, read_clouds
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
@@ -243,7 +243,8 @@ def sinkhorn(
     else:
         cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
     if is_cloud_batch(cost, x, y):
-        batch = read_clouds(cost, x, y, a, b, settings, class_cost)
+        check_cloud_options(settings, class_cost)
+        batch = read_clouds(cost, x, y, a, b, epsilon)
         solution = solve_clouds(batch, settings, initializer, max_iter, on_iteration)
         value = with_weight_gradients(solution.f, solution.g, batch.a, batch.b)
         return SinkhornResult(dual_value=value, **solution._asdict())

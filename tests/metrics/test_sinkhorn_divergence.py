@@ -169,3 +169,24 @@ def test_bad_points(value):
             sinkhorn_divergence(*pair)
     with pytest.raises(ValueError, match="features|width|dimension|columns"):
         sinkhorn_divergence(X, Y[:, :1])
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.5, [0.1, 0.3, 2.0]])
+@pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean"])
+def test_a_batch_of_pairs(epsilon, cost):
+    pairs = [random_pair(n, m, seed=n) for n, m in ((9, 12), (20, 7), (5, 5))]
+    x, y, a, b = ([getattr(pair, name) for pair in pairs] for name in "xyab")
+    x[2], a[2] = x[2][:1], a[2][:1]
+    options = {"cost": cost, "tol": 1e-9}
+    batch = sinkhorn_divergence(x, y, a=a, b=b, epsilon=epsilon, **options)
+    own = epsilon if isinstance(epsilon, list) else [epsilon] * 3
+    singles = [
+        sinkhorn_divergence(x[i], y[i], a=a[i], b=b[i], epsilon=own[i], **options) for i in range(3)
+    ]
+    assert batch.tolist() == pytest.approx(singles, rel=1e-6)
+
+
+def test_a_batch_of_pairs_that_are_single_points():
+    points = torch.zeros(2, 3, 2, dtype=torch.float64)
+    divergence = sinkhorn_divergence(points, points + 1.0)
+    assert divergence.tolist() == pytest.approx([2.0, 2.0])
