@@ -242,4 +242,5 @@ def _fill(rows: Tensor, weights: Tensor) -> Tensor:
     if not bool(empty.any()):
         return rows
     first = (~empty).to(torch.uint8).argmax(1)
-    return torch.where(empty[:, :, None], rows[torch.arange(len(rows)), first][:, None], rows)
+    problems = torch.arange(len(rows), device=rows.device)
+    return torch.where(empty[:, :, None], rows[problems, first][:, None], rows)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from skot.costs import Cost, GridCost, PNorm, PrecomputedCost, SquaredEuclidean
-from skot.solvers import GaussianInitializer, ZerosInitializer, sinkhorn
+from skot.solvers import GaussianInitializer, ZerosInitializer, _cloud_kernel, sinkhorn
 
 N_FEATURES = 2
 SIZES = ([7, 12, 1, 20, 9], [9, 3, 6, 17, 1])
@@ -344,6 +344,28 @@ def test_float32_and_large_problems_go_one_by_one():
     result = sinkhorn(X.float(), Y.float(), epsilon=0.5, tol=1e-3, dtype=torch.float32)
     assert result.converged.all()
     assert result.f.dtype == torch.float64
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 0.02])
+def test_products_by_torch(epsilon, monkeypatch):
+    expected = sinkhorn(X, Y, A, B, epsilon=epsilon, tol=TIGHT)
+    monkeypatch.setattr(_cloud_kernel, "_array_module", lambda tensor: torch)
+    result = sinkhorn(X, Y, A, B, epsilon=epsilon, tol=TIGHT)
+    torch.testing.assert_close(result.f, expected.f, atol=1e-7, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("epsilon", [0.5, 0.02, 0.001])
+def test_batches_on_cuda(epsilon):
+    x, y, a, b = ragged()
+    expected = sinkhorn(x, y, a, b, epsilon=epsilon, tol=TIGHT)
+    x, y, a, b = ([part.cuda() for part in side] for side in (x, y, a, b))
+    result = sinkhorn(x, y, a, b, epsilon=epsilon, tol=TIGHT)
+    assert result.converged.all()
+    assert result.f.is_cuda
+    torch.testing.assert_close(result.dual_value.cpu(), expected.dual_value, atol=1e-8, rtol=0)
+    with pytest.raises(ValueError, match="x is on device cuda:0, but y is on device cpu"):
+        sinkhorn(x, [part.cpu() for part in y], epsilon=epsilon)
 
 
 def test_plans_can_be_copied_and_pickled():
