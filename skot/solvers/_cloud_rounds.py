@@ -31,6 +31,8 @@ _WORSE, _MAX_UNDONE = 4.0, 4
 _LONGEST_STEP = 30.0
 #: Plain steps after the last look, and what rounding alone may leave of a residual.
 _MENDING_PASSES, _ROUNDING = 200, 1e-13
+#: Entries that are looked at together: all that is made of them stays in cache.
+_MEASURED_ENTRIES = 2**16
 #: A column sum below this is made of entries that were cut off.
 _LOST_COLUMN = 1e-80
 
@@ -187,7 +189,7 @@ class CloudState:
         """
         index = torch.nonzero(which & (self.is_clamped | self._has_empty))[:, 0]
         size = self.a.shape[1] * self.b.shape[1]
-        for rows in row_tiles(len(index), size):
+        for rows in row_tiles(len(index), size, _MEASURED_ENTRIES):
             self._measure(index[rows], record)
 
     def _measure(self, index: Tensor, record: Record) -> None:
@@ -281,26 +283,33 @@ class ChunkRound:
     def _read(self, passes: Passes, n_before: int) -> None:
         """Record the errors of some passes, and note which problems have arrived or are lost."""
         errors = linalg.vecdot(self._b, (passes.shares - 1.0).abs_())
-        largest = errors.masked_fill(self._has_left, 0.0).amax(1).tolist()
+        self._errors = errors[-1]
+        seen, self._near = errors, self._errors <= self._state.tol
+        if self._n_left > 0:
+            seen = errors.masked_fill(self._has_left, 0.0)
+            self._near = self._near & ~self._has_left
+        largest = seen.amax(1).tolist()
         for i, error in enumerate(largest):
             self._record.tell(n_before + i + 1, error)
-        self._errors = errors[-1]
-        self._near = (self._errors <= self._state.tol) & ~self._has_left
         n_passes = n_before + len(largest)
         if bool(self._near.any()):
-            shares = passes.shares[-1]
-            gap = torch.maximum(shares.amax(1).log(), -shares.amin(1).log())
-            arrived = torch.nonzero(self._near & (gap <= self._largest))[:, 0]
-            self._store(arrived, passes, n_passes)
-            late = (errors <= self._state.tol).sum(0)[arrived] - 1
-            self._state.passes[self._index[arrived]] -= late
-            self._leave(arrived, self._state.arrived)
+            self._find_arrived(passes, errors, n_passes)
         # Not a number is lost as well.
-        lost = ~(passes.column_sums.amin(1) >= _LOST_COLUMN) & ~self._has_left
-        if bool(lost.any()):
+        if not float(passes.column_sums.min()) >= _LOST_COLUMN:
+            lost = ~(passes.column_sums.amin(1) >= _LOST_COLUMN) & ~self._has_left
             index = torch.nonzero(lost)[:, 0]
             self._state.passes[self._index[index]] = n_passes
             self._leave(index, self._state.lost)
+
+    def _find_arrived(self, passes: Passes, errors: Tensor, n_passes: int) -> None:
+        """Store those with a small error that are right at every column."""
+        shares = passes.column_sums * passes.e
+        gap = torch.maximum(shares.amax(1).log(), -shares.amin(1).log())
+        arrived = torch.nonzero(self._near & (gap <= self._largest))[:, 0]
+        self._store(arrived, passes, n_passes)
+        late = (errors <= self._state.tol).sum(0)[arrived] - 1
+        self._state.passes[self._index[arrived]] -= late
+        self._leave(arrived, self._state.arrived)
 
     def _store(self, which: Tensor, passes: Passes, n_passes: int) -> None:
         """Store the iterates that the last pass looked at."""
