@@ -29,8 +29,9 @@ _CHUNK_ENTRIES, _LARGE = 2**17, 2**16
 _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays.
 _WIDE = 1500.0
-#: Passes after which what has not arrived is put into new chunks.
-_ROUNDS = (72, 120, 240)
+#: Passes after which what has not arrived is put into new chunks, and how few problems are then
+#: better off one by one.
+_ROUNDS, _FEW = (72, 120, 240, 480), 4
 
 
 class CloudSolution(NamedTuple):
@@ -145,7 +146,8 @@ class CloudSolve:
                 ChunkRound(state, record, index[rows], n_passes, memory).run(budget)
             n_passes += budget
             todo &= ~(state.arrived | state.lost | state.slow)
-            if record.is_over(n_passes) or not bool(todo.any()):
+            n_left = int(todo.sum())
+            if n_left == 0 or record.is_over(n_passes) or (memory > 0 and n_left < _FEW):
                 return
 
     def _solve_single(self, i: int, start: Tensor | None) -> None:

@@ -26,7 +26,7 @@ _PLAIN_PASSES, _BLOCK, _LOOK = 12, 6, 6
 _IDLE_SHARE = 0.25
 #: A block whose squared residual is this many times the best one undoes the acceleration, and a
 #: problem where it was undone this often is slow for reasons that one problem at a time deals with.
-_WORSE, _MAX_UNDONE = 4.0, 4
+_WORSE, _MAX_UNDONE = 4.0, 12
 #: Longest accelerated step: wilder ones follow directions in which nothing is known.
 _LONGEST_STEP = 30.0
 #: Plain steps after the last look, and what rounding alone may leave of a residual.
