@@ -28,7 +28,7 @@ _CHUNK_ENTRIES, _LARGE = 2**17, 2**16
 #: The same where the memory of the device is the limit.
 _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays.
-_WIDE = 1500.0
+_WIDE = 3000.0
 #: Passes after which what has not arrived is put into new chunks, and how few problems are then
 #: better off one by one.
 _ROUNDS, _FEW = (72, 120, 240, 480), 4
