@@ -7,12 +7,16 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from skot.utils._documentation import DocumentationLinkMixin
-from skot.utils._sklearn import InvalidParameterError, validate_parameters
+from skot.utils._sklearn import (
+    InvalidParameterError,
+    ParameterNamesMixin,
+    validate_parameters,
+)
 
 __all__ = ["Component", "ComponentParamsMixin", "check_component"]
 
 
-class ComponentParamsMixin(DocumentationLinkMixin):
+class ComponentParamsMixin(ParameterNamesMixin, DocumentationLinkMixin):
     """Make `set_params` explain how to reach into a component that is None.
 
     A component parameter defaults to None, which stands for a documented class, so there is

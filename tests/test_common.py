@@ -212,6 +212,53 @@ def test_set_output_keeps_the_index(samples):
     assert_array_equal(fitted.transform(X).index, X.index)
 
 
+def arrow_frame(columns):
+    pytest.importorskip("pyarrow")
+    return pd.DataFrame(columns).astype("float32[pyarrow]")
+
+
+FLOAT32_FRAMES = {
+    "polars": pl.DataFrame,
+    "pandas": pd.DataFrame,
+    "pandas, nullable": lambda columns: pd.DataFrame(columns).astype("Float32"),
+    "pandas, one nullable": lambda columns: pd.DataFrame(columns).astype({"u": "Float32"}),
+    "pandas, arrow": arrow_frame,
+}
+
+
+@each_transport
+@pytest.mark.parametrize("kind", FLOAT32_FRAMES)
+def test_float32_frames_stay_float32(transport, kind, samples):
+    """As arrays do; scikit-learn's own checks make float64 of what is not NumPy's."""
+    X, Y = (rows.astype(np.float32) for rows in samples)
+    frames = [FLOAT32_FRAMES[kind](dict(zip("uv", rows.T, strict=True))) for rows in (X, Y)]
+    plain = clone(transport).fit(X, Y)
+    fitted = clone(transport).fit(*frames)
+    for moved in (fitted.transform(frames[0]), clone(transport).fit_transform(*frames)):
+        assert moved.dtype == np.float32
+        assert_allclose(moved, plain.transform(X), rtol=1e-4, atol=1e-5)
+    assert fitted.inverse_transform(frames[1]).dtype == np.float32
+    library = kind.partition(",")[0]
+    moved = fitted.set_output(transform=library).transform(frames[0])
+    types = {"pandas": [np.float32] * 2, "polars": [pl.Float32] * 2}[library]
+    assert list(moved.dtypes) == types
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pl.DataFrame({"u": [0.0, 1.0], "v": [1.0, 2.0]}, schema={"u": pl.Float32, "v": pl.Float64}),
+        pl.DataFrame({"u": [0, 1], "v": [1.0, 2.0]}, schema={"u": pl.Int32, "v": pl.Float32}),
+        pd.DataFrame({"u": [0.0, 1.0], "v": [1.0, 2.0]}).astype({"u": "Float32"}),
+        pd.DataFrame({"u": [0.0, 1.0], "v": [1.0, 2.0]}).astype({"u": "Float32", "v": "Float64"}),
+    ],
+    ids=["polars", "polars integers", "pandas", "pandas nullable"],
+)
+def test_mixed_frames_are_float64(frame):
+    moved = GaussianTransport().fit(frame, np.array([[3.0, 4.0], [5.0, 7.0]])).transform(frame)
+    assert moved.dtype == np.float64
+
+
 @each_transport
 def test_feature_names_out(transport, samples):
     fitted = clone(transport).fit(*samples)

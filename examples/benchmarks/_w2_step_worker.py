@@ -41,8 +41,8 @@ class SkotSteps:
         from skot import W2GNTransport
         from skot.networks import MLPMap, MLPPotential
         from skot.solvers.conjugate import LBFGSConjugate
-        from skot.training import Adam
-        from skot.transport._dual_training import DualStep, sampler
+        from skot.training import Adam, MinibatchSampler
+        from skot.transport._dual_training import DualStep
 
         torch.set_num_threads(1)
         x, y = draw(n_features)
@@ -60,7 +60,8 @@ class SkotSteps:
         self.solver = LBFGSConjugate(max_iter=max_iter, tol=self.tol)
         sides = (frame.source_rows(torch.as_tensor(x)), frame.target_rows(torch.as_tensor(y)))
         self.source, self.target = (
-            sampler(rows.to(torch.float32), BATCH_SIZE, self.state.generator) for rows in sides
+            MinibatchSampler(rows.float(), BATCH_SIZE, generator=self.state.generator)
+            for rows in sides
         )
         self._step = DualStep(
             self.state,

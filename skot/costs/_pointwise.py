@@ -11,6 +11,10 @@ from skot.numerics.linalg import weighted_mean
 from skot.utils._sklearn import Interval
 
 
+#: Sums of squares from here to the inverse have lost nothing to the range of floats.
+_SAFE_SQUARE = 1e-200
+
+
 def _largest_magnitude(*tensors: Tensor) -> float:
     """Largest absolute entry, or 1 when there is nothing to scale."""
     largest = max(float(t.abs().max()) if t.numel() else 0.0 for t in tensors)
@@ -78,9 +82,12 @@ class SquaredEuclidean(Cost):
             ``trace(cov(x)) + trace(cov(y))``.
         """
         x, y = x - weighted_mean(x, a), y - weighted_mean(y, b)
+        variances = float(a @ x.square().sum(1) + b @ y.square().sum(1))
+        if _SAFE_SQUARE < variances < 1.0 / _SAFE_SQUARE:
+            return variances
         size = _largest_magnitude(x, y)
-        variances = a @ (x / size).square().sum(1) + b @ (y / size).square().sum(1)
-        return float(variances) * size * size
+        variances = float(a @ (x / size).square().sum(1) + b @ (y / size).square().sum(1))
+        return variances * size * size
 
     def twist(self, x: Tensor, gradient: Tensor) -> Tensor:
         return x - 0.5 * gradient

@@ -14,13 +14,14 @@ from skot.metrics._scorers import (
     SupervisedTargetScorer,
     TransportDivergenceScorer,
 )
-from skot.metrics._sinkhorn import sinkhorn_divergence
+from skot.metrics._sinkhorn import SinkhornDivergence, sinkhorn_divergence
 from skot.metrics._wasserstein import wasserstein_distance
 
 __all__ = [
     "CircularValidationScorer",
     "PredictionEntropyScorer",
     "ProbabilityTransport",
+    "SinkhornDivergence",
     "SupervisedTargetScorer",
     "TransportDivergenceScorer",
     "alignment_score",

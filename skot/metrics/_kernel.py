@@ -1,17 +1,28 @@
 """Distances of two samples that are averages over pairs: no plan, no iterations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from torch import Tensor
 
-from skot.metrics._samples import check_samples, mean_over_pairs
+from skot.metrics._first_order import Gradients, any_requires_grad, with_gradient
+from skot.metrics._samples import (
+    check_samples,
+    mean_over_pairs,
+    normalised_gradient,
+    total_weight,
+)
+from skot.numerics.tiles import row_tiles
 from skot.utils._sklearn import Interval, StrOptions, validate_params
 
 __all__ = ["energy_distance", "maximum_mean_discrepancy"]
+
+#: A tile of a kernel, and one of its gradient in x divided by x - y.
+Profile = tuple[np.ndarray, np.ndarray]
 
 #: Rows from which the bandwidth is chosen: the median hardly moves past that.
 _MEDIAN_ROWS = 1000
@@ -34,38 +45,43 @@ def maximum_mean_discrepancy(
     unbiased: bool = False,
     a: Any = None,
     b: Any = None,
-) -> float:
+) -> float | Tensor:
     r"""Squared maximum mean discrepancy between two samples.
 
     Parameters
     ----------
-    X : array-like of shape (n, n_features)
+    X : array-like or Tensor of shape (n, n_features)
         First sample.
-    Y : array-like of shape (m, n_features)
+    Y : array-like or Tensor of shape (m, n_features)
         Second sample.
     kernel : "rbf" or callable, default="rbf"
         :math:`k(x, y) = \exp(-\gamma \lVert x - y \rVert^2)`, or a function of two matrices
         such as `sklearn.metrics.pairwise.polynomial_kernel`.
     gamma : float, default=None
         Of "rbf". None takes :math:`1 / (2 \operatorname{median} \lVert z - z' \rVert^2)` over
-        pairs of rows of both samples (at most 1000 rows, evenly spaced).
+        pairs of rows of both samples (at most 1000 rows, evenly spaced), which is a constant in
+        gradients.
     unbiased : bool, default=False
         Whether to leave out the pairs of a row with itself. The result then has the right mean,
         and can be negative.
-    a : array-like of shape (n,), default=None
+    a : array-like or Tensor of shape (n,), default=None
         Weights of the rows of `X`, normalised here. None means equal weights.
-    b : array-like of shape (m,), default=None
+    b : array-like or Tensor of shape (m,), default=None
         Weights of the rows of `Y`.
 
     Returns
     -------
-    discrepancy : float
-        Zero for two equal samples, unless `unbiased`.
+    discrepancy : float or Tensor of shape ()
+        Zero for two equal samples, unless `unbiased`. A tensor in float64 that carries the
+        gradient if an input is a tensor that requires one.
 
     Raises
     ------
     ValueError
-        For bad input, worded as scikit-learn does; with `unbiased`, for a sample of one row.
+        For bad input, worded as scikit-learn does; with `unbiased`, for a sample of one row; with
+        a function as `kernel`, for a tensor that requires a gradient.
+    RuntimeError
+        For a second derivative.
 
     See Also
     --------
@@ -81,8 +97,8 @@ def maximum_mean_discrepancy(
 
     With `unbiased`, the first two sums run over :math:`i \neq j` and are divided by
     :math:`1 - \sum_i a_i^2` and :math:`1 - \sum_i b_i^2` (with equal weights, Lemma 6 of [1]_).
-    The sums are taken a few rows at a time: a few MiB of memory for any number of rows, and time
-    proportional to the number of pairs.
+    The sums, and those of the gradient, are taken a few rows at a time: a few MiB of memory for
+    any number of rows, and time proportional to the number of pairs.
 
     References
     ----------
@@ -100,18 +116,120 @@ def maximum_mean_discrepancy(
     >>> maximum_mean_discrepancy(X, X + 3.0, kernel=linear_kernel)  # distance of the means
     9.0
     """
-    X, Y, a, b = check_samples(X, Y, a, b)
+    inputs = (X, Y, a, b)
+    if callable(kernel) and any_requires_grad(inputs):
+        raise ValueError(
+            "There is no gradient with a function as kernel, which is called with NumPy arrays: "
+            "take kernel='rbf', or detach the tensors."
+        )
+    X, Y, a, b = check_samples(*inputs)
     if unbiased and min(len(X), len(Y)) < 2:
         raise ValueError("unbiased=True needs at least 2 rows of positive weight in X and in Y.")
+    rate = 1.0
     if not callable(kernel):
-        gamma = _median_gamma(X, Y) if gamma is None else gamma
-        kernel = partial(_gaussian, gamma=gamma)
+        rate = _median_gamma(X, Y) if gamma is None else gamma
+        kernel = partial(_gaussian, gamma=rate)
     within = _mean_within(kernel, X, a, unbiased) + _mean_within(kernel, Y, b, unbiased)
-    return within - 2.0 * mean_over_pairs(kernel, X, Y, a, b)
+    value = within - 2.0 * mean_over_pairs(kernel, X, Y, a, b)
+    if not any_requires_grad(inputs):
+        return value
+    profile = partial(_gaussian_profile, gamma=rate)
+    diagonal = 1.0 if unbiased else 0.0
+    gradients = _discrepancy_gradients(profile, inputs, diagonal)
+    return with_gradient(value, inputs, gradients)
 
 
 def _gaussian(X: np.ndarray, Y: np.ndarray, gamma: float) -> np.ndarray:
     return np.exp(-gamma * cdist(X, Y, "sqeuclidean"))
+
+
+def _gaussian_profile(X: np.ndarray, Y: np.ndarray, gamma: float) -> Profile:
+    kernel = _gaussian(X, Y, gamma)
+    return kernel, -2.0 * gamma * kernel
+
+
+def _distance_profile(X: np.ndarray, Y: np.ndarray) -> Profile:
+    distances = cdist(X, Y)
+    slopes = np.divide(1.0, distances, where=distances > 0.0, out=np.zeros_like(distances))
+    return distances, slopes
+
+
+def _discrepancy_gradients(
+    profile: Callable[[np.ndarray, np.ndarray], Profile],
+    inputs: tuple[Any, Any, Any, Any],
+    diagonal: float = 0.0,
+    scale: float = 1.0,
+) -> Gradients:
+    r"""Gradients of :math:`E k(x, x') + E k(y, y') - 2 E k(x, y)` in X, Y, a and b.
+
+    Parameters
+    ----------
+    profile : callable
+        Returns a tile of the kernel and one of what its gradient is divided by x - y.
+    inputs : tuple
+        X, Y, a and b as given; weights may be None.
+    diagonal : float, default=0.0
+        The kernel of a row and itself where such pairs are left out, zero where they are not.
+    scale : float, default=1.0
+        By which the gradients are multiplied.
+
+    Returns
+    -------
+    gradients : callable
+        Those that are wanted. The inputs are copied now.
+    """
+    X, Y, a, b = check_samples(*inputs, keep_zeros=True)
+    totals = [total_weight(weights) for weights in inputs[2:]]
+
+    def gradients(wanted: Sequence[bool]) -> list[np.ndarray | None]:
+        found: list[np.ndarray | None] = [None] * 4
+        for side, Z, other, weights, others in ((0, X, Y, a, b), (1, Y, X, b, a)):
+            if wanted[side] or wanted[side + 2]:
+                in_points, in_weights = _side_gradients(
+                    profile, Z, other, weights, others, diagonal
+                )
+                in_weights = normalised_gradient(in_weights, weights, totals[side])
+                found[side], found[side + 2] = scale * in_points, scale * in_weights
+        return found
+
+    return gradients
+
+
+def _side_gradients(
+    profile: Callable[[np.ndarray, np.ndarray], Profile],
+    X: np.ndarray,
+    Y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    diagonal: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the discrepancy in X, of shape (n, n_features), and in a, of shape (n,)."""
+    within, pull = _means_and_slopes(profile, X, X, a)
+    between, push = _means_and_slopes(profile, X, Y, b)
+    if not diagonal:
+        return 2.0 * a[:, None] * (pull - push), 2.0 * (within - between)
+    # Without the diagonal the mean within is (K - k a.a) / (1 - a.a).
+    repeated = a @ a
+    rest = 1.0 - repeated
+    mean = (a @ within - diagonal * repeated) / rest
+    within = (within - (diagonal - mean) * a) / rest
+    return 2.0 * a[:, None] * (pull / rest - push), 2.0 * (within - between)
+
+
+def _means_and_slopes(
+    profile: Callable[[np.ndarray, np.ndarray], Profile],
+    X: np.ndarray,
+    Y: np.ndarray,
+    b: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (n,) over Y of the kernel at every row of X, and its gradient (n, n_features)."""
+    means, slopes = np.empty(len(X)), np.empty_like(X)
+    for rows in row_tiles(len(X), len(Y)):
+        kernel, slope = profile(X[rows], Y)
+        means[rows] = kernel @ b
+        for k in range(X.shape[1]):  # differences first: x - y keeps its digits far from zero
+            slopes[rows, k] = (slope * (X[rows, k, None] - Y[:, k])) @ b
+    return means, slopes
 
 
 def _mean_within(kernel: Callable, X: np.ndarray, a: np.ndarray, unbiased: bool) -> float:
@@ -131,29 +249,32 @@ def _median_gamma(X: np.ndarray, Y: np.ndarray) -> float:
     return 0.5 / scale if scale > 0.0 else 1.0
 
 
-def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float:
+def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | Tensor:
     r"""Energy distance between two samples.
 
     Parameters
     ----------
-    X : array-like of shape (n, n_features)
+    X : array-like or Tensor of shape (n, n_features)
         First sample.
-    Y : array-like of shape (m, n_features)
+    Y : array-like or Tensor of shape (m, n_features)
         Second sample.
-    a : array-like of shape (n,), default=None
+    a : array-like or Tensor of shape (n,), default=None
         Weights of the rows of `X`, normalised here. None means equal weights.
-    b : array-like of shape (m,), default=None
+    b : array-like or Tensor of shape (m,), default=None
         Weights of the rows of `Y`.
 
     Returns
     -------
-    distance : float
-        Zero for two equal samples. In one dimension, `scipy.stats.energy_distance`.
+    distance : float or Tensor of shape ()
+        Zero for two equal samples. In one dimension, `scipy.stats.energy_distance`. A tensor in
+        float64 that carries the gradient if an input is a tensor that requires one.
 
     Raises
     ------
     ValueError
         For bad input, worded as scikit-learn does.
+    RuntimeError
+        For a second derivative.
 
     See Also
     --------
@@ -169,7 +290,8 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float:
 
     with independent rows drawn with the weights. Its unit is the square root of that of the
     data. Memory is a few MiB for any number of rows, and time proportional to the number of
-    pairs.
+    pairs. The distance has a kink where it is zero, and where two rows of different samples meet:
+    a gradient leaves out pairs of rows that coincide, and is zero where the distance is.
 
     References
     ----------
@@ -182,8 +304,16 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float:
     >>> energy_distance([[0.0, 0.0]], [[3.0, 4.0]])  # sqrt(2 * 5)
     3.16...
     """
-    X, Y, a, b = check_samples(X, Y, a, b)
+    inputs = (X, Y, a, b)
+    X, Y, a, b = check_samples(*inputs)
     between = mean_over_pairs(cdist, X, Y, a, b)
     within = mean_over_pairs(cdist, X, X, a, a) + mean_over_pairs(cdist, Y, Y, b, b)
     # Rounding can leave a tiny negative number for equal samples.
-    return float(np.sqrt(max(0.0, 2.0 * between - within)))
+    distance = float(np.sqrt(max(0.0, 2.0 * between - within)))
+    if not any_requires_grad(inputs):
+        return distance
+    # The square is minus a discrepancy. In a minimum, zero is a subgradient.
+    scale = -0.5 / distance if distance > 0.0 else 0.0
+    return with_gradient(
+        distance, inputs, _discrepancy_gradients(_distance_profile, inputs, scale=scale)
+    )

@@ -1,7 +1,7 @@
 """Entropic transport between many pairs of small histograms: a loss on class probabilities."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._histograms import solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
+from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_tensor
 
 __all__ = ["ProbabilityTransport", "probability_transport", "probability_transport_loss"]
@@ -25,18 +26,22 @@ class ProbabilityTransport:
     Attributes
     ----------
     value : Tensor of shape (n_rows,)
-        Dual values in float64; carry the gradients with respect to the histograms.
+        Dual values in float64, lower bounds of the cost whether converged or not but for what
+        `debiased` takes away; carry the gradients with respect to the histograms.
     f, g : Tensor of shape (n_rows, n), (n_rows, m)
         Potentials of the two sides in float64, with ``<a, f> = <b, g>``, finite where
         a probability is zero. Up to constants they are the gradients of `value`, but for what
         `debiased` takes away.
     passes : Tensor of shape (n_rows,)
-        Sinkhorn passes of each problem until its own tolerance was reached, those of the cost of
+        Sinkhorn passes of each problem until it had converged, those of the cost of
         a side with itself not included.
     marginal_error : Tensor of shape (n_rows,)
-        L1 error of the second marginal; the first is exact.
+        L1 error of the second marginal; the first is exact. With `debiased` the largest of the
+        three solves.
     converged : Tensor of shape (n_rows,)
-        Whether `marginal_error` is at most the tolerance.
+        Whether `marginal_error` is at most the tolerance, and where there is mass no entry of `g`
+        is further from its own update than this share of the range of the cost. With `debiased`,
+        whether this holds for all three solves.
     """
 
     value: Tensor
@@ -45,6 +50,36 @@ class ProbabilityTransport:
     passes: Tensor
     marginal_error: Tensor
     converged: Tensor
+
+
+@overload
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = ...,
+    initializer: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[False] = ...,
+) -> Tensor: ...
+
+
+@overload
+def probability_transport_loss(
+    a: Any,
+    b: Any,
+    cost: Any,
+    *,
+    epsilon: float,
+    debiased: bool = ...,
+    initializer: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[True],
+) -> ProbabilityTransport: ...
 
 
 def probability_transport_loss(
@@ -57,7 +92,8 @@ def probability_transport_loss(
     initializer: Any = None,
     max_iter: int = 1000,
     tol: float = 1e-4,
-) -> Tensor:
+    return_result: bool = False,
+) -> "Tensor | ProbabilityTransport":
     r"""Entropic transport cost between rows of class probabilities, as a loss.
 
     .. math::
@@ -91,11 +127,14 @@ def probability_transport_loss(
     max_iter : int, default=1000
         Passes of each problem.
     tol : float, default=1e-4
-        L1 marginal error to reach.
+        L1 marginal error to reach; also how far potentials may be from their updates, as a share
+        of the range of the cost.
+    return_result : bool, default=False
+        Whether to return what :func:`probability_transport` returns. Nothing is warned of then.
 
     Returns
     -------
-    loss : Tensor of shape (n_rows,) or ()
+    loss : Tensor of shape (n_rows,) or (), or ProbabilityTransport
         One value per row, in the dtype of the histograms, differentiable in `a` and `b`.
 
     Raises
@@ -103,6 +142,12 @@ def probability_transport_loss(
     ValueError
         For inconsistent shapes, probabilities that are negative, not finite or all zero, a cost
         that is not symmetric with `debiased`, or parameters out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If problems did not converge; their values are lower bounds then, but for what `debiased`
+        takes away.
 
     See Also
     --------
@@ -153,6 +198,16 @@ def probability_transport_loss(
         max_iter=max_iter,
         tol=tol,
     )
+    if return_result:
+        return result
+    n_failed = int((~result.converged).sum())
+    if n_failed:
+        warn_not_converged(
+            f"probability_transport_loss did not converge for {n_failed} of "
+            f"{result.converged.numel()} rows: after {max_iter} passes the L1 marginal error is "
+            f"up to {float(result.marginal_error.max()):.2g}, or potentials still move, "
+            f"tol={tol:g}. Increase max_iter, epsilon (here {epsilon:.2g}) or tol."
+        )
     return result.value.to(_common_dtype(a, b))
 
 
@@ -191,7 +246,8 @@ def probability_transport(
     max_iter : int, default=1000
         Passes of each problem.
     tol : float, default=1e-4
-        L1 marginal error to reach.
+        L1 marginal error to reach; also how far potentials may be from their updates, as a share
+        of the range of the cost.
 
     Returns
     -------
@@ -256,11 +312,14 @@ def probability_transport(
         gauge = 0.5 * ((problem.a * f).sum(1) - (problem.b * g).sum(1))[:, None]
         f, g = f - gauge, g + gauge
     value = with_weight_gradients(f, g, problem.a, problem.b)
+    error, converged = reached.error, reached.converged
     if debiased:
         for side in (problem.a, problem.b):
-            own = epsilon * solve_self_transport(exponents, side.detach(), max_iter, tol)
-            value = value - (side * (own + 0.5 * lowest)).sum(1)
-    parts = (value, f, g, reached.passes, reached.error, reached.error <= tol)
+            own = solve_self_transport(exponents, side.detach(), max_iter, tol)
+            half = 0.5 * (epsilon * (own.log_u + own.log_v) + lowest)
+            value = value - (side * half).sum(1)
+            error, converged = torch.maximum(error, own.error), converged & own.converged
+    parts = (value, f, g, reached.passes, error, converged)
     return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
 
 

@@ -1,5 +1,6 @@
 """What every comparison of two samples starts with."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from skot.utils.validation import check_points
 
 
 class SamplePair(NamedTuple):
-    """Two weighted samples in float64, without the rows of weight zero."""
+    """Two weighted samples in float64."""
 
     X: np.ndarray
     Y: np.ndarray
@@ -20,8 +21,24 @@ class SamplePair(NamedTuple):
     b: np.ndarray
 
 
-def check_samples(X: Any, Y: Any, a: Any = None, b: Any = None) -> SamplePair:
+def check_samples(
+    X: Any, Y: Any, a: Any = None, b: Any = None, *, keep_zeros: bool = False
+) -> SamplePair:
     """Validate two samples and normalise their weights.
+
+    Parameters
+    ----------
+    X, Y : array-like or Tensor of shape (n, n_features), (m, n_features)
+        Samples.
+    a, b : array-like or Tensor of shape (n,), (m,), default=None
+        Weights; None means equal weights.
+    keep_zeros : bool, default=False
+        Whether rows of weight zero stay.
+
+    Returns
+    -------
+    samples : SamplePair
+        Copies.
 
     Raises
     ------
@@ -34,20 +51,32 @@ def check_samples(X: Any, Y: Any, a: Any = None, b: Any = None) -> SamplePair:
             "Incompatible dimension for X and Y matrices: "
             f"X.shape[1] == {X.shape[1]} while Y.shape[1] == {Y.shape[1]}"
         )
-    X, a = _weigh(X, a)
-    Y, b = _weigh(Y, b)
+    X, a = _weigh(X, a, keep_zeros)
+    Y, b = _weigh(Y, b, keep_zeros)
     return SamplePair(X, Y, a, b)
 
 
-def _weigh(X: np.ndarray, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+def _weigh(X: np.ndarray, weights: Any, keep_zeros: bool) -> tuple[np.ndarray, np.ndarray]:
     X = X.astype(np.float64)
     if weights is None:
         return X, np.full(len(X), 1.0 / len(X))
     weights = check_weights(to_numpy(weights), len(X))
-    X, weights = X[weights > 0], weights[weights > 0]
     # Dividing by the largest first keeps the sum of huge weights finite.
     weights = weights / weights.max()
-    return X, weights / weights.sum()
+    if not keep_zeros:
+        X, weights = X[weights > 0], weights[weights > 0]
+    # In any order of the rows the sum is the same, and so are the shares.
+    return X, weights / math.fsum(weights)
+
+
+def total_weight(weights: Any) -> float:
+    """Sum of weights (n,) as they were given; 1 for None."""
+    return 1.0 if weights is None else float(to_numpy(weights).sum(dtype=np.float64))
+
+
+def normalised_gradient(gradient: np.ndarray, shares: np.ndarray, total: float) -> np.ndarray:
+    """Gradient (n,) in weights that sum to `total`, from the one in their shares (n,) of it."""
+    return (gradient - shares @ gradient) / total
 
 
 def mean_over_pairs(

@@ -1,18 +1,102 @@
 """Debiased entropic transport cost between two samples."""
 
-from typing import Any
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
-from skot.solvers import sinkhorn
+from skot.solvers import SinkhornResult, sinkhorn
 from skot.solvers._cloud_input import CloudBatch, is_cloud_batch, read_clouds
+from skot.utils._warnings import warn_not_converged
 from skot.utils.validation import check_points
 
 #: Share of the mean pairwise cost that is the default regularisation.
 _DEFAULT_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class SinkhornDivergence:
+    r"""A Sinkhorn divergence and the three solves that it is made of.
+
+    Attributes
+    ----------
+    value : float or Tensor of shape () or (n_problems,)
+        The divergence; a tensor that carries gradients if an input requires one, and for a batch.
+    cross : SinkhornResult
+        Between the two samples.
+    first, second : SinkhornResult
+        Of each sample with itself.
+
+    See Also
+    --------
+    sinkhorn_divergence : Returns it with ``return_result=True``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skot.metrics import sinkhorn_divergence
+    >>> X = np.array([[0.0], [1.0]])
+    >>> result = sinkhorn_divergence(X, X + 2.0, return_result=True)
+    >>> result.converged
+    True
+    >>> round(result.value, 3), round(float(result.cross.dual_value), 3)
+    (4.0, 4.017)
+    """
+
+    value: "float | Tensor"
+    cross: SinkhornResult
+    first: SinkhornResult
+    second: SinkhornResult
+
+    @property
+    def converged(self) -> "bool | Tensor":
+        """Whether all three solves converged."""
+        return self.cross.converged & self.first.converged & self.second.converged
+
+    @property
+    def marginal_error(self) -> "float | Tensor":
+        """The largest marginal error of the three solves."""
+        errors = (torch.as_tensor(part.marginal_error, dtype=torch.float64) for part in self._parts)
+        largest = reduce(torch.maximum, errors)
+        return float(largest) if largest.ndim == 0 else largest
+
+    @property
+    def _parts(self) -> tuple[SinkhornResult, ...]:
+        return self.cross, self.first, self.second
+
+
+@overload
+def sinkhorn_divergence(
+    X: Any,
+    Y: Any,
+    *,
+    epsilon: Any = ...,
+    cost: Any = ...,
+    a: Any = ...,
+    b: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[False] = ...,
+) -> "float | Tensor": ...
+
+
+@overload
+def sinkhorn_divergence(
+    X: Any,
+    Y: Any,
+    *,
+    epsilon: Any = ...,
+    cost: Any = ...,
+    a: Any = ...,
+    b: Any = ...,
+    max_iter: int = ...,
+    tol: float = ...,
+    return_result: Literal[True],
+) -> SinkhornDivergence: ...
 
 
 def sinkhorn_divergence(
@@ -25,7 +109,8 @@ def sinkhorn_divergence(
     b: Any = None,
     max_iter: int = 2000,
     tol: float = 1e-4,
-) -> "float | Tensor":
+    return_result: bool = False,
+) -> "float | Tensor | SinkhornDivergence":
     r"""Sinkhorn divergence between two samples.
 
     .. math::
@@ -54,10 +139,12 @@ def sinkhorn_divergence(
         Passes of each of the three solves.
     tol : float, default=1e-4
         L1 marginal error of each solve.
+    return_result : bool, default=False
+        Whether to return the three solves with the value. Nothing is warned of then.
 
     Returns
     -------
-    divergence : float or Tensor of shape () or (n_problems,)
+    divergence : float, Tensor of shape () or (n_problems,), or SinkhornDivergence
         A tensor that carries gradients if an input requires one, and for a batch. In the units of
         the cost: for the squared Euclidean cost, of a squared distance.
 
@@ -65,6 +152,11 @@ def sinkhorn_divergence(
     ------
     ValueError
         For bad input, as :func:`skot.solvers.sinkhorn`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If one of the three solves did not reach its tolerance.
 
     See Also
     --------
@@ -93,11 +185,24 @@ def sinkhorn_divergence(
     elif epsilon is None:
         epsilon = _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
     options = {"epsilon": epsilon, "cost": cost, "max_iter": max_iter, "tol": tol}
-    cross = sinkhorn(X, Y, a, b, **options).dual_value
-    first = sinkhorn(X, X, a, a, **options).dual_value
-    second = sinkhorn(Y, Y, b, b, **options).dual_value
-    divergence = cross - 0.5 * first - 0.5 * second
-    return divergence if divergence.requires_grad or divergence.ndim else float(divergence)
+    cross = sinkhorn(X, Y, a, b, **options)
+    first = sinkhorn(X, X, a, a, **options)
+    second = sinkhorn(Y, Y, b, b, **options)
+    value = cross.dual_value - 0.5 * first.dual_value - 0.5 * second.dual_value
+    result = SinkhornDivergence(
+        value if value.requires_grad or value.ndim else float(value), cross, first, second
+    )
+    if return_result:
+        return result
+    if not bool(torch.as_tensor(result.converged).all()):
+        error = torch.as_tensor(result.marginal_error).max()
+        smallest = torch.as_tensor(epsilon).min()
+        warn_not_converged(
+            f"sinkhorn_divergence did not converge: the L1 marginal error is "
+            f"{float(error):.2g} after {max_iter} passes, tol={tol:g}. Increase max_iter, "
+            f"epsilon (here {float(smallest):.2g}) or tol."
+        )
+    return result.value
 
 
 def _default_epsilons(batch: CloudBatch) -> Tensor:

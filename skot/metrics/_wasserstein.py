@@ -1,23 +1,33 @@
 """The exact Wasserstein distance of two small samples."""
 
+import warnings
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-from scipy.optimize import linear_sum_assignment, linprog
 from scipy.spatial.distance import cdist
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
-from skot.metrics._samples import check_samples
+from skot.metrics._first_order import any_requires_grad, with_gradient
+from skot.metrics._samples import SamplePair, check_samples, normalised_gradient, total_weight
+from skot.numerics.tiles import row_tiles
+from skot.solvers._exact import ExactPlan, assignment, monotone, network_simplex
 from skot.utils._sklearn import Interval, validate_params
 
 __all__ = ["wasserstein_distance"]
+
+#: Relative error of the cost from which a result is not called exact.
+_TOLERANCE = 1e-7
 
 
 @validate_params(
     {"p": [Interval(Real, 1, None, closed="left")]}, prefer_skip_nested_validation=True
 )
-def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any = None) -> float:
+def wasserstein_distance(
+    X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any = None
+) -> float | Tensor:
     r"""Exact Wasserstein distance of order `p` between two samples.
 
     .. note::
@@ -26,30 +36,39 @@ def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any 
 
     Parameters
     ----------
-    X : array-like of shape (n, n_features)
+    X : array-like or Tensor of shape (n, n_features)
         First sample.
-    Y : array-like of shape (m, n_features)
+    Y : array-like or Tensor of shape (m, n_features)
         Second sample.
     p : float, default=2
         Order of the distance, finite and at least 1.
-    a : array-like of shape (n,), default=None
+    a : array-like or Tensor of shape (n,), default=None
         Weights of the rows of `X`, normalised here. None means equal weights.
-    b : array-like of shape (m,), default=None
+    b : array-like or Tensor of shape (m,), default=None
         Weights of the rows of `Y`.
 
     Returns
     -------
-    distance : float
-        In the unit of the data.
+    distance : float or Tensor of shape ()
+        In the unit of the data. A tensor in float64 that carries the gradient if an input is a
+        tensor that requires one.
 
     Raises
     ------
     ValueError
         For bad input, worded as scikit-learn does.
+    RuntimeError
+        For a second derivative.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the cost of the plan may exceed the optimum by more than 1e-7 of what it costs above
+        the minima of rows and columns; the message says by how much.
 
     See Also
     --------
-    sinkhorn_divergence : For larger samples, and where a gradient is needed.
+    sinkhorn_divergence : For larger samples, and for a gradient that is unique.
     energy_distance : Exact and cheap for any size.
 
     Notes
@@ -62,14 +81,22 @@ def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any 
     ============================  ====================================  =====================
     case                          method                                memory, time
     ============================  ====================================  =====================
-    one feature                   quantile functions                    linear, two sorts
-    equal sizes, equal weights    linear assignment                     8 bytes per pair, 2 s
+    one feature                   the plan that keeps the order         linear, three sorts
+    equal sizes, equal weights    linear assignment                     40 bytes per pair, 4 s
                                                                         for 2000 rows
-    else                          linear program, dual simplex (HiGHS)  1 kB per pair, 1 to
-                                                                        5 s for 300 rows
+    else                          network simplex                       70 bytes per pair,
+                                                                        0.2 s for 300 rows,
+                                                                        4 s for 1000
     ============================  ====================================  =====================
 
-    The assignment is that of [2]_.
+    The assignment is that of [2]_. The simplex carries masses as integers: rows of weight 1e-14
+    beside others of weight 1, and rows that are far from everything, cost no digits.
+
+    The gradient is that of the cost of the plan at hand, with respect to the rows, and the dual
+    potentials, with respect to the weights. Where several plans or potentials are optimal the
+    distance has a kink, and this is one of several gradients: potentials are never unique with
+    equal weights and equal sizes. Where the distance is zero, and pairs of rows coincide, zero is
+    taken.
 
     References
     ----------
@@ -86,45 +113,89 @@ def wasserstein_distance(X: Any, Y: Any, *, p: float = 2, a: Any = None, b: Any 
     >>> wasserstein_distance(X, Y)
     4.24...
     """
-    X, Y, a, b = check_samples(X, Y, a, b)
-    # In coordinates of order one nothing overflows, and HiGHS's absolute tolerances are small.
-    X, Y = X - X[0], Y - X[0]
-    scale = max(np.abs(X).max(), np.abs(Y).max())
-    if scale == 0.0:
-        return 0.0
-    X, Y = X / scale, Y / scale
+    samples = check_samples(X, Y, a, b)
+    plan, unit = _solve(samples, p)
+    _warn_unless_exact(plan, p)
+    distance = float(unit * plan.value ** (1.0 / p))
+    inputs = (X, Y, a, b)
+    if not any_requires_grad(inputs):
+        return distance
+    samples, totals = check_samples(*inputs, keep_zeros=True), (total_weight(a), total_weight(b))
+
+    def gradients(_: Sequence[bool]) -> list[np.ndarray]:
+        return _gradients(samples, totals, plan, unit, p)
+
+    return with_gradient(distance, inputs, gradients)
+
+
+def _solve(samples: SamplePair, p: float) -> tuple[ExactPlan, float]:
+    """Return the optimal plan and the unit of length in which its cost is."""
+    X, Y, a, b = samples
     if X.shape[1] == 1:
-        total = _quantile_cost(X.ravel(), Y.ravel(), a, b, p)
-    else:
-        total = _plan_cost(cdist(X, Y) ** p, a, b)
-    return float(scale * total ** (1.0 / p))
+        unit = _power_of_two(max(X.max() - Y.min(), Y.max() - X.min()))
+        return monotone(X.ravel() / unit, Y.ravel() / unit, a, b, p), unit
+    # Differences of numbers below one do not overflow.
+    outer = _power_of_two(max(np.abs(X).max(), np.abs(Y).max()))
+    cost = cdist(X / outer, Y / outer)
+    inner = _power_of_two(cost.max())
+    cost /= inner
+    cost **= p
+    if len(X) == len(Y) and np.ptp(a) == np.ptp(b) == 0.0:
+        return assignment(cost), inner * outer
+    return network_simplex(cost, a, b), inner * outer
 
 
-def _quantile_cost(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, p: float) -> float:
-    """Integrate the distance of the two quantile functions, which are step functions."""
-    order_x, order_y = np.argsort(x), np.argsort(y)
-    steps_x, steps_y = np.cumsum(a[order_x]), np.cumsum(b[order_y])
-    levels = np.sort(np.concatenate([[0.0], steps_x, steps_y]))
-    middles = (levels[1:] + levels[:-1]) / 2
-    # Rounding can leave the last step below a level.
-    i = np.minimum(np.searchsorted(steps_x, middles), len(x) - 1)
-    j = np.minimum(np.searchsorted(steps_y, middles), len(y) - 1)
-    return np.diff(levels) @ np.abs(x[order_x[i]] - y[order_y[j]]) ** p
+def _power_of_two(length: float) -> float:
+    """Return the power of two from `length` on, by which division rounds nothing; 1 for zero."""
+    return float(np.ldexp(1.0, np.frexp(length)[1])) if length > 0.0 else 1.0
 
 
-def _plan_cost(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    n, m = cost.shape
-    if n == m and np.ptp(a) == np.ptp(b) == 0.0:
-        # The vertices of the polytope are permutations (Birkhoff and von Neumann).
-        return cost[linear_sum_assignment(cost)].mean()
-    marginals = scipy.sparse.vstack(
-        [
-            scipy.sparse.kron(scipy.sparse.eye_array(n), np.ones((1, m))),
-            scipy.sparse.kron(np.ones((1, n)), scipy.sparse.eye_array(m)),
-        ],
-        format="csc",
-    )
-    solution = linprog(cost.ravel(), A_eq=marginals, b_eq=np.concatenate([a, b]), method="highs-ds")
-    if solution.x is None:
-        raise RuntimeError(f"The linear program was not solved: {solution.message}")
-    return cost.ravel() @ solution.x
+def _warn_unless_exact(plan: ExactPlan, p: float) -> None:
+    if plan.relative_gap > _TOLERANCE:
+        share = plan.gap / plan.value / p
+        warnings.warn(
+            f"The distance is not exact: it may be too large by up to {share:.1e} of itself "
+            f"(the cost of the plan by {plan.relative_gap:.1e} of what it is above the minima of "
+            f"rows and columns), after {plan.n_pivots} pivots.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def _gradients(
+    samples: SamplePair, totals: tuple[float, float], plan: ExactPlan, unit: float, p: float
+) -> list[np.ndarray]:
+    """Gradients in X, Y, a and b, where the weights were given with such totals."""
+    X, Y, a, b = samples
+    kept_X, kept_Y = np.flatnonzero(a), np.flatnonzero(b)
+    # d(cost ** (1 / p)); in a minimum, zero is a subgradient.
+    outer = plan.value ** (1.0 / p - 1.0) if plan.value > 0.0 else 0.0
+    rows, columns = kept_X[plan.rows], kept_Y[plan.columns]
+    steps = X[rows] / unit - Y[columns] / unit
+    lengths = np.linalg.norm(steps, axis=1)
+    apart = lengths > 0.0
+    pull = np.zeros_like(lengths)
+    pull[apart] = outer * plan.mass[apart] * lengths[apart] ** (p - 2.0)
+    steps *= pull[:, None]
+    gradient_X, gradient_Y = np.zeros_like(X), np.zeros_like(Y)
+    np.add.at(gradient_X, rows, steps)
+    np.subtract.at(gradient_Y, columns, steps)
+    slope = unit * outer / p
+    f = _all_duals(X / unit, Y[kept_Y] / unit, kept_X, plan.f, plan.g, p)
+    g = _all_duals(Y / unit, X[kept_X] / unit, kept_Y, plan.g, plan.f, p)
+    gradient_a = slope * normalised_gradient(f, a, totals[0])
+    gradient_b = slope * normalised_gradient(g, b, totals[1])
+    return [gradient_X, gradient_Y, gradient_a, gradient_b]
+
+
+def _all_duals(
+    X: np.ndarray, Y: np.ndarray, kept: np.ndarray, f: np.ndarray, g: np.ndarray, p: float
+) -> np.ndarray:
+    """Dual (n,) of every row of X: of one without weight, the largest that is feasible."""
+    duals = np.empty(len(X))
+    duals[kept] = f
+    others = np.setdiff1d(np.arange(len(X)), kept)
+    for tile in row_tiles(len(others), len(Y)):
+        rows = others[tile]
+        duals[rows] = (cdist(X[rows], Y) ** p - g).min(axis=1)
+    return duals

@@ -78,7 +78,7 @@ def batched_adam(
         if n_active < len(active):
             # Every row is written when it stops.
             stopped, left = (~active).nonzero()[:, 0], active.nonzero()[:, 0]
-            batch.store(result, stopped, value, norm, norm <= tol, i)
+            batch.store(result, stopped, value, norm, (norm <= tol) & torch.isfinite(value), i)
             batch, gradient = batch.select(left), gradient.index_select(0, left)
         if n_active == 0:
             break

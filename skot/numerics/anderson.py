@@ -55,13 +55,13 @@ class AndersonAcceleration:
         """
         if rows is None:
             self._count = 0
-            self._previous = None
+            self._previous = self._restarted = None
             return
         # A difference of zero gets a coefficient of zero, so clearing is enough.
         self._steps[rows] = 0.0
         self._differences[rows] = 0.0
         self._gram[rows] = 0.0
-        self._restarted = rows
+        self._restarted = rows if self._restarted is None else rows | self._restarted
 
     def select(self, rows: Tensor) -> None:
         """Keep only some problems.

@@ -28,10 +28,10 @@ def softmax_tile(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clamped_exp_(exponents: Tensor) -> Tensor:
-    """Exponential in place, of exponents cut off where the result would be subnormal.
+    """Exponential in place, of exponents cut off where results would become subnormal.
 
-    Subnormal results make the exponential, and every product with them, slower by one to two
-    orders of magnitude on a CPU.
+    Subnormal numbers make the exponential, and every product with them, slower by one to two
+    orders of magnitude on a CPU. In float64 the product of two results is an ordinary number too.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def clamped_exp_(exponents: Tensor) -> Tensor:
     Returns
     -------
     values : Tensor
-        At least ``exp(-80)`` in float32 and ``exp(-700)`` in float64.
+        At least ``exp(-80)`` in float32 and ``exp(-300)`` in float64.
     """
-    lowest = -80.0 if exponents.dtype == torch.float32 else -700.0
+    lowest = -80.0 if exponents.dtype == torch.float32 else -300.0
     return exponents.clamp_(min=lowest).exp_()

@@ -156,7 +156,8 @@ class EntropicPotentials:
         x, y = self.x - shift, self.y - shift
         for tile in _logit_tiles(x, y, g, self.cost, self.epsilon, class_cost):
             weights, _ = softmax_tile(tile.logits)
-            yield tile.rows, weights * self.a[tile.rows, None]
+            # The softmax cuts exponents where they would cost time: no mass is said once more.
+            yield tile.rows, torch.where(self.b > 0, weights * self.a[tile.rows, None], 0.0)
 
     def to(self, device: torch.device | str) -> "EntropicPotentials":
         """Move to a device.

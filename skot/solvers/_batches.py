@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skot.numerics.tiles import row_tiles
+from skot.solvers._arrival import Arrival
 from skot.solvers._costs import column_logsumexp, row_logsumexp
 from skot.solvers._grid_kernel import GridKernel
 from skot.solvers._iteration import Iterate, Progress, iterate
@@ -42,6 +43,8 @@ def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings,
     iterate : Iterate
         At the final epsilon.
     """
+    largest = sum(float(axis.max()) for axis in cost.axis_costs())
+    arrival = Arrival(settings.tol, largest / settings.epsilon)
 
     def solve(problems: slice, own: Progress) -> Iterate:
         kernel, b_own = GridKernel(cost, a[problems], b[problems]), b[problems]
@@ -51,8 +54,8 @@ def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings,
         else:
             start = g[problems]
         h = start / settings.epsilon
-        epsilon, tol = settings.epsilon, settings.tol
-        return iterate(kernel, h, b_own, epsilon, tol, own, memory=settings.memory)
+        epsilon = settings.epsilon
+        return iterate(kernel, h, b_own, epsilon, arrival, own, memory=settings.memory)
 
     n_problems, n = b.shape
     return _in_turn(row_tiles(n_problems, n, _BATCH_ENTRIES), solve, progress)
@@ -95,12 +98,12 @@ def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
     """Solve parts of a batch one after the other."""
     solved = []
     for part in parts:
-        own = replace(progress, errors=[])
+        own = replace(progress, errors=[], n_passes=0)
         reached = solve(part, own)
         passes = reached.passes
         if passes is None:
-            passes = torch.full(reached.error.shape, len(own.errors), device=reached.h.device)
-        solved.append((reached.h, reached.row_log, reached.error, passes))
+            passes = torch.full(reached.error.shape, own.n_passes, device=reached.h.device)
+        solved.append((reached.h, reached.row_log, reached.error, reached.converged, passes))
         progress.merge(own)
     fields = zip(*solved, strict=True)
     return Iterate(*(torch.cat(field) for field in fields))
@@ -143,4 +146,4 @@ def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Set
     row_bias = torch.where(rows, torch.where(rows, a[0], 1.0).log() - row_log, _NOTHING)
     h = -column_logsumexp(costs, row_bias, epsilon)
     h[columns] = reached.h[0]
-    return Iterate(h[None], row_log[None], reached.error)
+    return Iterate(h[None], row_log[None], reached.error, reached.converged)

@@ -33,7 +33,7 @@ class ClassRegularizedResult:
     n_iter : int
         Passes over the kernel of all linearised problems.
     errors : tuple of float
-        Marginal error after each pass.
+        Marginal error at each check, as of :class:`SinkhornResult`.
     """
 
     sinkhorn: SinkhornResult
@@ -149,6 +149,7 @@ def sinkhorn_class_regularized(
     slopes = fixed.overwrite(torch.zeros(n_classes, len(y), dtype=torch.float64, device=x.device))
     start = initializer
     errors: list[float] = []
+    n_iter = 0
     objectives: list[float] = []
     hook = None if on_iteration is None else _SharedHook(on_iteration)
     for _ in range(_MAX_MAJORIZATIONS):
@@ -167,6 +168,7 @@ def sinkhorn_class_regularized(
             on_iteration=None if hook is None else hook.after(len(errors)),
         )
         errors.extend(result.errors)
+        n_iter += result.n_iter
         masses, target = _class_masses(result.plan, labels, n_classes)
         shares = masses / target
         penalty = class_reg * float((fixed.penalty(shares, smoothing) * target).sum())
@@ -176,7 +178,7 @@ def sinkhorn_class_regularized(
             break
         slopes = fixed.overwrite(_POWER * (shares + smoothing) ** (_POWER - 1.0))
         start = result.g
-    return ClassRegularizedResult(result, class_cost, tuple(objectives), len(errors), tuple(errors))
+    return ClassRegularizedResult(result, class_cost, tuple(objectives), n_iter, tuple(errors))
 
 
 @dataclass(frozen=True)

@@ -170,10 +170,11 @@ class CloudSolve:
         reached = solve_supported(single.costs, a, b, g, settings, own)
         for k, error in enumerate(own.errors):
             record.note(used + k + 1, error)
+        record.count(used + own.n_passes)
         constant = (self.costs.row_constant[i, :n] - single.costs.row_constant) / epsilon
         state.h[i, :m], state.row_log[i, :n] = reached.h[0], reached.row_log[0] + constant
-        state.error[i], state.passes[i] = reached.error[0], used + len(own.errors)
-        state.arrived[i] = reached.error[0] <= self._settings.tol
+        state.error[i], state.passes[i] = reached.error[0], used + own.n_passes
+        state.arrived[i] = reached.converged[0]
 
     def _translate(self) -> CloudSolution:
         """Potentials in the caller's units, and the plans."""
@@ -189,7 +190,7 @@ class CloudSolve:
             plan=tuple(CloudPlan(state, i) for i in range(len(f))),
             marginal_error=state.error,
             converged=state.arrived,
-            n_iter=len(self._record.errors),
+            n_iter=self._record.n_passes,
             errors=tuple(self._record.errors),
             epsilon=batch.epsilon,
             passes=state.passes,

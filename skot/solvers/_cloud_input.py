@@ -10,7 +10,7 @@ import torch
 from sklearn.utils import check_array
 from torch import Tensor
 
-from skot.costs import Cost, PrecomputedCost
+from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
 from skot.utils._points import FLOATS
 from skot.utils.tensors import resolve_dtype, to_numpy, to_tensor
@@ -119,8 +119,8 @@ def is_cloud_batch(cost, x, y) -> bool:
 
     Parameters
     ----------
-    cost : Cost, PrecomputedCost, SupportCost or GridCost
-        Validated ground cost.
+    cost : str, Cost, PrecomputedCost, SupportCost, GridCost or None
+        Ground cost.
     x, y : array-like or None
         What the caller passed.
 
@@ -131,7 +131,7 @@ def is_cloud_batch(cost, x, y) -> bool:
     """
     if isinstance(cost, PrecomputedCost) and x is None and y is None:
         return _n_dimensions(cost.matrix) == 3
-    if not isinstance(cost, Cost):
+    if isinstance(cost, (GridCost, PrecomputedCost, SupportCost)):
         return False
     return any(_n_dimensions(v) == 3 or _is_objects(v) for v in (x, y))
 
@@ -141,8 +141,8 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
 
     Parameters
     ----------
-    cost : Cost or PrecomputedCost
-        Validated ground cost.
+    cost : str, Cost, PrecomputedCost or None
+        Ground cost.
     x, y : array-like of shape (n_problems, n, d), or list of array-like of shape (n_i, d)
         Points, for a cost between points.
     a, b : array-like of shape (n,) or (n_problems, n), or list of array-like of shape (n_i,)
@@ -164,10 +164,12 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
     """
     points: tuple[Tensor, ...]
     if isinstance(cost, PrecomputedCost):
+        cost.validate()
         matrices, rows = _read_array(cost.matrix, "cost matrix")
         points, sizes = (matrices.double(),), (rows, [matrices.shape[2]] * len(rows))
         n, m = matrices.shape[1:]
     else:
+        cost = check_cost(cost)
         x, y, sizes = _read_points(cost, x, y)
         points, n, m = (x, y), x.shape[1], y.shape[1]
     n_problems, device = len(points[0]), points[0].device

@@ -29,8 +29,8 @@ _IDLE_SHARE = 0.25
 _WORSE, _MAX_UNDONE = 4.0, 12
 #: Longest accelerated step: wilder ones follow directions in which nothing is known.
 _LONGEST_STEP = 30.0
-#: Plain steps after the last look, and what rounding alone may leave of a residual.
-_MENDING_PASSES, _ROUNDING = 200, 1e-13
+#: Plain steps after the last look.
+_MENDING_PASSES = 200
 #: Entries that are looked at together: all that is made of them stays in cache.
 _MEASURED_ENTRIES = 2**16
 #: A column sum below this is made of entries that were cut off.
@@ -51,6 +51,8 @@ class Record:
         What the hook is told.
     errors : list of float
         Largest error of the problems that were still on their way.
+    n_passes : int
+        Passes of the problem that took most.
     stopped : bool
         Whether the hook asked to stop.
     """
@@ -59,7 +61,18 @@ class Record:
     on_iteration: Callable[[int, dict], bool] | None
     epsilon: "float | Tensor"
     errors: list[float] = field(default_factory=list)
+    n_passes: int = 0
     stopped: bool = False
+
+    def count(self, n_passes: int) -> None:
+        """Count the passes of some problem.
+
+        Parameters
+        ----------
+        n_passes : int
+            How many it has taken.
+        """
+        self.n_passes = max(self.n_passes, n_passes)
 
     def note(self, n_passes: int, error: float) -> None:
         """Note an error.
@@ -71,6 +84,7 @@ class Record:
         error : float
             Largest error of some problems.
         """
+        self.count(n_passes)
         if len(self.errors) < n_passes:
             self.errors.append(error)
         elif not error <= self.errors[n_passes - 1]:
@@ -88,7 +102,7 @@ class Record:
         """
         self.note(n_passes, error)
         if self.on_iteration is not None and not self.stopped:
-            state = {"marginal_error": error, "epsilon": self.epsilon}
+            state = {"marginal_error": error, "epsilon": self.epsilon, "n_iter": n_passes}
             self.stopped |= bool(self.on_iteration(n_passes - 1, state))
 
     def tell_of_one(self, used: int, i: int, state: dict) -> bool:
@@ -109,6 +123,7 @@ class Record:
             What the hook says.
         """
         if self.on_iteration is not None and not self.stopped:
+            state = state | {"n_iter": used + state["n_iter"]}
             self.stopped |= bool(self.on_iteration(used + i, state))
         return self.stopped
 
@@ -167,8 +182,8 @@ class CloudState:
         inside_x, inside_y = batch.inside
         empty_x, empty_y = (self.a == 0) & inside_x, (self.b == 0) & inside_y
         self._has_empty = empty_x.any(1) | empty_y.any(1)
-        ratio = costs.range / epsilon
-        self.largest_residual = tol * ratio + _ROUNDING * (1.0 + ratio)
+        # As one problem is judged (:class:`skot.solvers._arrival.Arrival`).
+        self.largest_residual = tol * (costs.range / epsilon).clamp_min(1.0)
         self.h, self.row_log = torch.zeros_like(self.b), torch.zeros_like(self.a)
         self.error = torch.full_like(epsilon, torch.inf)
         self.passes = torch.zeros_like(epsilon, dtype=torch.int64)

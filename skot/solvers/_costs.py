@@ -10,10 +10,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, SquaredEuclidean
+from skot.costs import Cost, FactorizedCost, GridCost, SquaredEuclidean
 from skot.numerics.linalg import gaussian_potential, weighted_covariance
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
+from skot.solvers._lean_kernel import LeanCosts
 
 #: Points of each side in the estimate of the cost's scale, which only starts the annealing.
 _SCALE_POINTS = 128
@@ -41,7 +42,10 @@ class PointCosts:
         self.x, self.y = x, y
         self._cost = cost
         self._class_cost = class_cost
-        self._factors = cost.factorize(x, y)
+
+    @cached_property
+    def _factors(self) -> FactorizedCost | None:
+        return self._cost.factorize(self.x, self.y)
 
     @property
     def has_class_cost(self) -> bool:
@@ -94,6 +98,21 @@ class PointCosts:
             return _write((h - cost / epsilon).to(dtype), out)
 
         return tile
+
+    def lean(self) -> LeanCosts:
+        """The same for the core in NumPy; without factors a matrix, of a small problem."""
+        if self._factors is None:
+            cost = self._cost.pairwise(self.x, self.y)
+            if self._class_cost is not None:
+                labels, table = self._class_cost
+                cost = cost + table[labels]
+            return LeanCosts.of_matrix(cost.numpy(force=True))
+        left, right, _, column = self._factors
+        if self._class_cost is not None:
+            labels, table = self._class_cost
+            left = torch.cat([left, torch.nn.functional.one_hot(labels, len(table))], 1)
+            right = torch.cat([right, -table.T], 1)
+        return LeanCosts.of_factors(*(part.numpy(force=True) for part in (left, right, column)))
 
     def select(self, rows: Tensor, columns: Tensor) -> "PointCosts":
         """Costs between some of the points.
@@ -179,6 +198,10 @@ class MatrixCosts:
     def guess(self, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
         """Nothing is known: zero."""
         return torch.zeros_like(b)
+
+    def lean(self) -> LeanCosts:
+        """See :meth:`PointCosts.lean`."""
+        return LeanCosts.of_matrix(self._matrix.numpy(force=True))
 
     def select(self, rows: Tensor, columns: Tensor) -> "MatrixCosts":
         """See :meth:`PointCosts.select`."""

@@ -4,7 +4,8 @@ Unknowns are the scalings ``u = exp(f / epsilon)`` and ``v = exp(g / epsilon)`` 
 outside of the kernel ``exp(exponents)``, so that weights of zero need no care.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from skot.numerics.tiles import row_tiles
 _SCALING_RANGE = 250.0
 #: Entries of the problems that are solved together in the log-domain.
 _LOG_ENTRIES = 2**20
+#: What rounding leaves of a residual, and the largest whose exponential is a number.
+_LEAST_RESIDUAL, _LARGEST_RESIDUAL = 1e-14, 700.0
 #: Share of a batch that is still under way at which the others are worth the copies of leaving.
 _KEPT_SHARE = 0.75
 
@@ -27,17 +30,22 @@ class HistogramIterates:
     Attributes
     ----------
     log_u, log_v : Tensor of shape (n_problems, n), (n_problems, m)
-        Potentials in units of epsilon.
+        Potentials in units of epsilon. The first is the half step of the second, so that their
+        dual value is a lower bound whatever the error, and at points without mass the second is
+        that of the first.
     passes : Tensor of shape (n_problems,)
-        Passes until a problem reached the tolerance, or all of them.
+        Passes until a problem arrived, or all of them.
     error : Tensor of shape (n_problems,)
         L1 errors of the target marginals.
+    converged : Tensor of bool, shape (n_problems,)
+        Whether a problem arrived.
     """
 
     log_u: Tensor
     log_v: Tensor
     passes: Tensor
     error: Tensor
+    converged: Tensor
 
 
 class _Scalings:
@@ -81,7 +89,8 @@ class _LogScalings:
         return -((u + a.log())[:, :, None] + self._exponents).logsumexp(1)
 
     def ratio(self, v: Tensor, following: Tensor) -> Tensor:
-        return (v - following).exp()
+        # Finite, as it is multiplied by weights that may be zero.
+        return (v - following).clamp(max=_LARGEST_RESIDUAL).exp()
 
     def mean(self, u: Tensor, following: Tensor) -> Tensor:
         return 0.5 * (u + following)
@@ -107,24 +116,30 @@ def solve_histograms(
     max_iter : int
         Passes.
     tol : float
-        L1 marginal error to reach.
+        L1 marginal error to reach, and what a target potential with mass may be off its half
+        step, as a share of the range of the costs.
 
     Returns
     -------
     iterates : HistogramIterates
         With an exact source marginal.
+
+    Notes
+    -----
+    The L1 error alone does not see potentials of points that hardly carry mass. The two bound the
+    gap between the primal and the dual value too, as target potentials never leave the range of
+    the costs: by `tol` times that range.
     """
     span = -float(exponents.min())
     # What stands at points without mass does not matter.
     largest = torch.where(b > 0, h, -torch.inf).amax(1, keepdim=True)
     h = (h - largest).clamp(-span, span)
-    kernel, tiles = _kernel(exponents, len(b))
-    solved = [_iterate(kernel, a[rows], b[rows], h[rows], max_iter, tol) for rows in tiles]
-    fields = zip(*((s.log_u, s.log_v, s.passes, s.error) for s in solved), strict=True)
-    return HistogramIterates(*(torch.cat(field) for field in fields))
+    return _solve(_full_pass, exponents, a, b, h, max_iter, tol)
 
 
-def solve_self_transport(exponents: Tensor, a: Tensor, max_iter: int, tol: float) -> Tensor:
+def solve_self_transport(
+    exponents: Tensor, a: Tensor, max_iter: int, tol: float
+) -> HistogramIterates:
     r"""Solve the problems of histograms with themselves.
 
     A potential is averaged with its half step. Where the kernel is positive definite, the
@@ -140,20 +155,51 @@ def solve_self_transport(exponents: Tensor, a: Tensor, max_iter: int, tol: float
     max_iter : int
         Half steps.
     tol : float
-        L1 marginal error to reach.
+        As for :func:`solve_histograms`.
 
     Returns
     -------
-    log_u : Tensor of shape (n_problems, n)
-        The potential of both sides in units of epsilon.
+    iterates : HistogramIterates
+        At the solution the two potentials agree.
 
     References
     ----------
     .. [1] Feydy, J. et al. (2019). Interpolating between optimal transport and MMD using Sinkhorn
        divergences. AISTATS, Section 3.1.
     """
-    kernel, tiles = _kernel(exponents, len(a))
-    return torch.cat([_iterate_symmetric(kernel, a[rows], max_iter, tol) for rows in tiles])
+    return _solve(_symmetric_pass, exponents, a, a, torch.zeros_like(a), max_iter, tol)
+
+
+def _full_pass(kernel, v: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Half step of v, the half step of that, and where to go on from."""
+    u = kernel.source(v, b)
+    following = kernel.target(u, a)
+    return u, following, following
+
+
+def _symmetric_pass(kernel, v: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Half step of v, which is that of the other side too, and where to go on from."""
+    u = kernel.source(v, b)
+    return u, u, kernel.mean(v, u)
+
+
+def _solve(
+    do_pass: Callable,
+    exponents: Tensor,
+    a: Tensor,
+    b: Tensor,
+    h: Tensor,
+    max_iter: int,
+    tol: float,
+) -> HistogramIterates:
+    kernel, tiles = _kernel(exponents, len(b))
+    largest = min(max(tol * -float(exponents.min()), _LEAST_RESIDUAL), _LARGEST_RESIDUAL)
+    limits = _Limits(tol, math.exp(largest))
+    solved = [
+        _iterate(do_pass, kernel, a[rows], b[rows], h[rows], max_iter, limits) for rows in tiles
+    ]
+    fields = zip(*(vars(part).values() for part in solved), strict=True)
+    return HistogramIterates(*(torch.cat(field) for field in fields))
 
 
 def _kernel(exponents: Tensor, n_problems: int) -> tuple[_Scalings | _LogScalings, Iterable[slice]]:
@@ -163,38 +209,47 @@ def _kernel(exponents: Tensor, n_problems: int) -> tuple[_Scalings | _LogScaling
     return _LogScalings(exponents), row_tiles(n_problems, exponents.numel(), _LOG_ENTRIES)
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """When a problem has arrived: L1 error, and the largest ratio of a scaling to its step."""
+
+    error: float
+    ratio: float
+
+    def admit(self, error: Tensor, ratio: Tensor, b: Tensor) -> Tensor:
+        """Which problems, of shape (n_problems,); none where something is not a number."""
+        arrived = error <= self.error
+        if not bool(arrived.any()):
+            return arrived
+        # What stands where there is no mass counts for nothing.
+        ratio = torch.where(b > 0, ratio, 1.0)
+        return arrived & (ratio.amax(1) <= self.ratio) & (ratio.amin(1) >= 1.0 / self.ratio)
+
+
 def _iterate(
-    kernel, a: Tensor, b: Tensor, h: Tensor, max_iter: int, tol: float
+    do_pass: Callable, kernel, a: Tensor, b: Tensor, h: Tensor, max_iter: int, limits: _Limits
 ) -> HistogramIterates:
     active = torch.arange(len(b), device=b.device)
-    passes = torch.zeros_like(active)
-    u_all, v_all, error_all = torch.empty_like(a), torch.empty_like(b), b.new_empty(len(b))
+    passes, error_all = torch.zeros_like(active), b.new_empty(len(b))
+    u_all, v_all, converged = torch.empty_like(a), torch.empty_like(b), torch.zeros_like(passes > 0)
     v, missed = kernel.start(h), torch.zeros_like(active)
     for i in range(1, max_iter + 1):
-        u = kernel.source(v, b)
-        following = kernel.target(u, a)
-        error = (b * (kernel.ratio(v, following) - 1.0).abs()).sum(1)
-        left = error > tol
+        u, following, start = do_pass(kernel, v, a, b)
+        ratio = kernel.ratio(v, following)
+        error = (b * (ratio - 1.0).abs()).sum(1)
+        arrived = limits.admit(error, ratio, b)
+        left = ~arrived
         n_left = int(left.sum()) if i < max_iter else 0
         if n_left <= _KEPT_SHARE * len(active):
-            u_all[active], v_all[active], error_all[active] = u, v, error
-            passes[active] = missed + 1
+            u_all[active], v_all[active] = u, torch.where(b > 0, v, following)
+            error_all[active], converged[active], passes[active] = error, arrived, missed + 1
             if n_left == 0:
                 break
             active, a, b, missed = active[left], a[left], b[left], missed[left] + 1
-            v = following[left]
+            v = start[left]
         else:
-            # The error never grows: a problem that has arrived does not miss again.
+            # Half steps expand no distance, so neither measure ever grows: a problem that has
+            # arrived does not miss again.
             missed += left
-            v = following
-    return HistogramIterates(kernel.log(u_all), kernel.log(v_all), passes, error_all)
-
-
-def _iterate_symmetric(kernel, a: Tensor, max_iter: int, tol: float) -> Tensor:
-    u = kernel.start(torch.zeros_like(a))
-    for _ in range(max_iter):
-        following = kernel.source(u, a)
-        if float((a * (kernel.ratio(u, following) - 1.0).abs()).sum(1).max()) <= tol:
-            break
-        u = kernel.mean(u, following)
-    return kernel.log(u)
+            v = start
+    return HistogramIterates(kernel.log(u_all), kernel.log(v_all), passes, error_all, converged)

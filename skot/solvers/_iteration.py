@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from skot.numerics.anderson import AndersonAcceleration
+from skot.solvers._arrival import Arrival
 from skot.solvers._kernels import HalfSteps
 
 #: Factor between the epsilons of the annealing.
@@ -20,12 +21,14 @@ ANNEALING_START = 0.3
 #: Marginal error at which an epsilon of the annealing, but the last, is left.
 ANNEALING_TOL = 1e-2
 #: A residual this many times larger than the best one undoes the acceleration (squared norms).
-_WORSE = 4.0
+WORSE = 4.0
 #: It is undone too when the best residual of this many passes is not below this share of the
 #: best one before.
-_STALE_PASSES, _STALE_SHARE = 100, 0.9
+STALE_PASSES, STALE_SHARE = 100, 0.9
 #: The acceleration makes progress if the best residual falls below this share before it is undone.
-_PROGRESS = 0.95
+PROGRESS = 0.95
+#: Largest distance of an accelerated step from the plain one, in any coordinate.
+LARGEST_STEP = 30.0
 
 
 @dataclass
@@ -39,7 +42,9 @@ class Progress:
     on_iteration : callable or None
         ``on_iteration(i, state) -> stop``.
     errors : list of float
-        Largest marginal error over the problems after each pass.
+        Largest marginal error over the problems after each pass, or block of passes.
+    n_passes : int
+        Passes so far.
     stopped : bool
         Whether the hook asked to stop.
     unit : float
@@ -49,27 +54,22 @@ class Progress:
     max_iter: int
     on_iteration: Callable[[int, dict], bool] | None = None
     errors: list[float] = field(default_factory=list)
+    n_passes: int = 0
     stopped: bool = False
     unit: float = 1.0
 
     @property
     def exhausted(self) -> bool:
         """Whether no further pass is allowed."""
-        return self.stopped or len(self.errors) >= self.max_iter
+        return self.stopped or self.n_passes >= self.max_iter
 
-    def record(self, error: float, epsilon: float) -> None:
-        """Count one pass and tell the hook.
-
-        Parameters
-        ----------
-        error : float
-            Marginal error.
-        epsilon : float
-            Regularisation of the pass.
-        """
+    def record(self, error: float, epsilon: float, count: int = 1) -> None:
+        """Count passes at one epsilon, which end with an error, and tell the hook."""
         self.errors.append(error)
+        self.n_passes += count
         if self.on_iteration is not None and not self.stopped:
             state = {"marginal_error": error, "epsilon": epsilon * self.unit}
+            state["n_iter"] = self.n_passes
             self.stopped |= bool(self.on_iteration(len(self.errors) - 1, state))
 
     def merge(self, other: "Progress") -> None:
@@ -80,8 +80,8 @@ class Progress:
         other : Progress
             Of that solve; the longest one counts.
         """
-        if len(other.errors) > len(self.errors):
-            self.errors = other.errors
+        if other.n_passes > self.n_passes:
+            self.errors, self.n_passes = other.errors, other.n_passes
         self.stopped |= other.stopped
 
 
@@ -147,14 +147,17 @@ class Iterate:
         Logarithm of the row sums at h.
     error : Tensor of shape (n_problems,)
         Marginal error at h.
+    converged : Tensor of bool, shape (n_problems,)
+        Whether h is a solution up to the tolerance.
     passes : Tensor of shape (n_problems,) or None
-        Passes of the whole solve up to the first iterate within the tolerance; None where all
-        that were counted were needed.
+        Passes of the whole solve up to the first solution; None where all that were counted were
+        needed.
     """
 
     h: Tensor
     row_log: Tensor
     error: Tensor
+    converged: Tensor
     passes: Tensor | None = None
 
 
@@ -184,6 +187,10 @@ class SafeguardedAcceleration:
         # The length of the last run of plain steps, and how many of them are left.
         self._run, self._left = torch.zeros_like(self._best), torch.zeros_like(self._best)
         self._n_steps, self._all_accelerated = 0, True
+
+    def restart(self, rows: Tensor) -> None:
+        """Forget the past differences of some problems."""
+        self._anderson.restart(rows)
 
     def select(self, rows: Tensor) -> None:
         """Keep only some problems.
@@ -222,11 +229,16 @@ class SafeguardedAcceleration:
             return plain
         norm = (residual.square() * self._weights).sum(1)
         following = self._anderson.step(h, residual)
+        # Along a direction that the residual does not see, extrapolation has no bounds.
+        astray = ~((following - plain).abs().amax(1) <= LARGEST_STEP)
+        if bool(astray.any()):
+            following = torch.where(astray[:, None], plain, following)
+            self._anderson.restart(astray)
         # Not a number counts as worse: exponentials of a wild iterate can overflow.
-        undone = ~(norm <= _WORSE * self._best)
+        undone = ~(norm <= WORSE * self._best)
         self._n_steps += 1
-        if self._n_steps % _STALE_PASSES == 0:
-            undone |= self._best > _STALE_SHARE * self._looked
+        if self._n_steps % STALE_PASSES == 0:
+            undone |= self._best > STALE_SHARE * self._looked
             self._looked = self._best
         if self._all_accelerated and not bool(undone.any()):
             self._keep_best(norm < self._best, norm, plain)
@@ -261,7 +273,7 @@ class SafeguardedAcceleration:
 
     def _return(self, rows: Tensor) -> None:
         """Note that some problems went back: the longer the run of plain steps, the more often."""
-        circles = self._best > _PROGRESS * self._anchor
+        circles = self._best > PROGRESS * self._anchor
         run = torch.where(circles, 2.0 * self._run + 1.0, 0.0)
         self._run = torch.where(rows, run, self._run)
         self._left = torch.where(rows, run, self._left)
@@ -275,14 +287,14 @@ def iterate(
     h: Tensor,
     b: Tensor,
     epsilon: float,
-    tol: float,
+    arrival: Arrival,
     progress: Progress,
     *,
     memory: int,
     max_passes: int | None = None,
     leave: Callable[[list[float]], bool] | None = None,
 ) -> Iterate:
-    """Iterate at one epsilon until every problem has reached the tolerance.
+    """Iterate at one epsilon until every problem has arrived.
 
     Steps are :class:`SafeguardedAcceleration`'s. Problems that have arrived leave the batch.
 
@@ -296,8 +308,8 @@ def iterate(
         Target weights.
     epsilon : float
         Regularisation.
-    tol : float
-        Marginal error to reach.
+    arrival : Arrival
+        When a problem counts as solved.
     progress : Progress
         Counts passes and may stop.
     memory : int
@@ -319,18 +331,22 @@ def iterate(
     # Problems that have arrived go on while the batch does: when they did is noted.
     passes_needed = torch.zeros_like(active)
     left_over: Iterate | None = None
-    first = len(progress.errors)
+    first = progress.n_passes
     while True:
         half = kernel.half_steps(h)
         progress.record(float(half.error.max()), epsilon)
-        passes = len(progress.errors) - first
-        arrived = half.error <= tol
+        close = half.error <= arrival.tol
+        arrived = close
+        if bool(close.any()):
+            # A column out of reach of the exponentials tells nothing, with mass or without.
+            arrived = arrival.reached(half.error, distance(half, b)) & (not half.lost)
         is_new = arrived & (passes_needed[active] == 0)
-        passes_needed[active[is_new]] = len(progress.errors)
-        is_over = progress.errors[-1] <= tol or progress.exhausted or passes == max_passes
-        if is_over or (leave is not None and leave(progress.errors[first:])):
-            passes_needed[passes_needed == 0] = len(progress.errors)
-            return replace(_store(left_over, active, h, half), passes=passes_needed)
+        passes_needed[active[is_new]] = progress.n_passes
+        passes = progress.n_passes - first
+        is_over = bool(arrived.all()) or progress.exhausted or passes == max_passes
+        if is_over or (leave is not None and leave(progress.errors[-passes:])):
+            passes_needed[passes_needed == 0] = progress.n_passes
+            return replace(_store(left_over, active, h, b, half, arrived), passes=passes_needed)
         if half.lost:
             # Some columns are out of reach of the exponentials. An accelerated step went astray,
             # or the start did: then they are placed exactly.
@@ -339,11 +355,17 @@ def iterate(
             kernel.absorb(h, epsilon)
             continue
         h_now, following = h, acceleration.step(h, half.residual)
+        settling = close & ~arrived
+        if bool(settling.any()):
+            # Only columns of next to no mass are left to settle: the acceleration does not see
+            # them, half steps do.
+            following = torch.where(settling[:, None], h + half.residual, following)
+            acceleration.restart(settling)
         # A constant added to h changes nothing, but lets scalings drift out of range.
         h = following - (following * b).sum(1, keepdim=True)
         if h.shape[0] > 1 and 2 * int(arrived.sum()) > h.shape[0]:
             kept = ~arrived
-            left_over = _store(left_over, active, h_now, half)
+            left_over = _store(left_over, active, h_now, b, half, arrived)
             kernel.select(kept)
             acceleration.select(kept)
             h, b, active = h[kept], b[kept], active[kept]
@@ -351,10 +373,19 @@ def iterate(
             kernel.absorb(h, epsilon)
 
 
-def _store(known: Iterate | None, active: Tensor, h: Tensor, half: HalfSteps) -> Iterate:
+def distance(half: HalfSteps, b: Tensor) -> Tensor:
+    """Largest distance of a column with mass from its half step, shape (n_problems,)."""
+    return torch.where(b > 0, half.residual, 0.0).abs().amax(1)
+
+
+def _store(
+    known: Iterate | None, active: Tensor, h: Tensor, b: Tensor, half: HalfSteps, arrived: Tensor
+) -> Iterate:
     """Write the iterates of the active problems over what is known of all."""
+    # No iteration sees columns without mass: their potential is the half step.
+    h = torch.where(b > 0, h, h + half.residual)
     if known is None:
-        return Iterate(h, half.row_log, half.error)
+        return Iterate(h, half.row_log, half.error, arrived)
     known.h[active], known.row_log[active] = h, half.row_log
-    known.error[active] = half.error
+    known.error[active], known.converged[active] = half.error, arrived
     return known

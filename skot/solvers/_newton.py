@@ -5,107 +5,120 @@ almost free, and every first-order iteration needs as many passes as the inverse
 settle it. Newton's method divides by it.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotrs
 
-from skot.numerics.softmax import softmax_tile
-from skot.solvers._iteration import Iterate, Progress
+from skot.solvers._arrival import Arrival
+from skot.solvers._iteration import LARGEST_STEP, Progress
+from skot.solvers._lean_kernel import LeanKernel, LeanPass
 
-#: Ridge relative to the target weights: what lies below it is rounding.
+#: Ridge on the unit diagonal of the scaled system: what lies below it is rounding.
 _RIDGE = 1e-14
 #: Largest number of halvings of a step, and the share of the predicted increase that is asked.
 _MAX_HALVINGS, _ARMIJO = 40, 1e-4
 
 
-def newton(
-    costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float, tol: float, progress: Progress
-) -> Iterate:
+def newton(kernel: LeanKernel, h: np.ndarray, arrival: Arrival, progress: Progress) -> LeanPass:
     r"""Maximise the semi-dual from a good start.
 
     .. math::
 
         D(h) = \langle b, h \rangle - \sum_i a_i \log \sum_j b_j e^{h_j - C_{ij} / \epsilon},
-        \qquad \nabla D = b - Q^\top a, \qquad
-        -\nabla^2 D = \mathrm{diag}(Q^\top a) - Q^\top \mathrm{diag}(a)\, Q
+        \qquad \nabla D = b - q, \quad q = Q^\top a, \qquad
+        -\nabla^2 D = \mathrm{diag}(q) - Q^\top \mathrm{diag}(a)\, Q
 
-    with Q the conditional probabilities of the targets given the sources [1]_.
+    with Q the conditional probabilities of the targets given the sources [1]_. A half step comes
+    before each of Newton's: it gives every column, however small, a mass near its own, and the
+    quadratic model holds only there.
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
-        The costs.
-    a, b : Tensor of shape (1, n), (1, m)
-        Positive weights.
-    h : Tensor of shape (1, m)
+    kernel : LeanKernel
+        Of the problem, at the final epsilon.
+    h : ndarray of shape (m,)
         Start.
-    epsilon : float
-        Regularisation.
-    tol : float
-        L1 marginal error to reach.
+    arrival : Arrival
+        When to stop.
     progress : Progress
         Counts evaluations of the kernel as passes.
 
     Returns
     -------
-    iterate : Iterate
-        Where it ended: at the tolerance, out of passes, or where rounding ends the ascent.
-        Memory O(n m + m^2).
+    reached : LeanPass
+        Where it ended, which the kernel's sums belong to: at the arrival, out of passes, or where
+        rounding ends the ascent. Memory O(n m + m^2).
 
     References
     ----------
     .. [1] Brauer, C., Clason, C., Lorenz, D. and Wirth, B. (2017). A Sinkhorn-Newton method for
        entropic optimal transport. arXiv:1710.06635, Section 2.
     """
-    a, b, h = a[0], b[0], h[0]
-    point = _SemiDual(costs, a, b, h, epsilon)
-    progress.record(point.error, epsilon)
-    while point.error > tol and not progress.exhausted:
-        step, slope = point.direction()
-        length = 1.0
-        for _ in range(_MAX_HALVINGS):
-            following = _SemiDual(costs, a, b, point.h + length * step, epsilon)
-            progress.record(following.error, epsilon)
-            gained = following.value - point.value
-            # Near the top the value is flat to rounding, and the error tells more.
-            if gained >= _ARMIJO * length * slope or following.error < 0.5 * point.error:
-                break
-            if progress.exhausted:
-                return point.as_iterate()
-            length *= 0.5
-        else:
-            return point.as_iterate()
+    point = _evaluate(kernel, h, progress)
+    while not (point.is_arrival(arrival) or progress.exhausted):
+        if point.lost:
+            return point
+        point = _evaluate(kernel, point.plain, progress)
+        if point.is_arrival(arrival) or progress.exhausted or point.lost:
+            return point
+        following = _ascend(kernel, point, progress)
+        if following is None:
+            # The kernel's sums are to be those of the point that is returned.
+            return _evaluate(kernel, point.h, progress)
         point = following
-    return point.as_iterate()
+    return point
 
 
-class _SemiDual:
-    """The semi-dual, its gradient and its Hessian at one point."""
+def _evaluate(kernel: LeanKernel, h: np.ndarray, progress: Progress) -> LeanPass:
+    """One counted pass at h, in range of the kernel."""
+    h = h - h @ kernel.b
+    if not kernel.in_range(h):
+        kernel.absorb(h, kernel.epsilon)
+    point = kernel.passes(h, 1)
+    progress.record(point.error, kernel.epsilon)
+    return point
 
-    def __init__(self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float):
-        self.h, self._a, self._b = h, a, b
-        tile = costs.logit_tiles(h + b.log(), epsilon, torch.float64)
-        self._conditional, self._row_log = softmax_tile(tile(slice(0, costs.shape[0])))
-        self._masses = self._conditional.T @ a
-        self._gradient = b - self._masses
-        self.error = float(self._gradient.abs().sum())
-        self.value = float(b @ h - a @ self._row_log)
 
-    def direction(self) -> tuple[Tensor, float]:
-        """Newton's step and the slope of the semi-dual along it."""
-        hessian = -(self._conditional.T * self._a) @ self._conditional
-        diagonal = hessian.diagonal()
-        # Masses on the diagonal alone: it is what is left of them after the product that counts,
-        # and row sums that vanish give it without cancellation.
-        diagonal.zero_()
-        diagonal.copy_(-hessian.sum(1) + _RIDGE * self._b)
-        factor, failed = torch.linalg.cholesky_ex(hessian)
-        if int(failed):
-            step = self._gradient / self._b
-        else:
-            step = torch.cholesky_solve(self._gradient[:, None], factor)[:, 0]
-        step = step - self._b @ step
-        return step, float(self._gradient @ step)
+def _ascend(kernel: LeanKernel, point: LeanPass, progress: Progress) -> LeanPass | None:
+    """Newton's step with halvings; None where no length increases the semi-dual."""
+    value = _value(kernel, point)
+    step, slope = _direction(kernel)
+    length = 1.0
+    for _ in range(_MAX_HALVINGS):
+        following = _evaluate(kernel, point.h + length * step, progress)
+        gained = _value(kernel, following) - value
+        # Near the top the value is flat to rounding, and the error tells more.
+        if gained >= _ARMIJO * length * slope or following.error < 0.5 * point.error:
+            return following
+        if progress.exhausted:
+            return None
+        length *= 0.5
+    return None
 
-    def as_iterate(self) -> Iterate:
-        error = torch.tensor([self.error], dtype=torch.float64, device=self.h.device)
-        return Iterate(self.h[None], self._row_log[None], error)
+
+def _value(kernel: LeanKernel, point: LeanPass) -> float:
+    return float(kernel.b @ point.h - kernel.a @ kernel.row_log())
+
+
+def _direction(kernel: LeanKernel) -> tuple[np.ndarray, float]:
+    """Newton's step, of shape (m,), and the slope of the semi-dual along it."""
+    masses = kernel.scaling * kernel.column_sums
+    gradient = kernel.b - masses
+    # The Hessian is the Laplacian of a graph. Scaled by the masses to a unit diagonal, its factor
+    # is accurate however many orders of magnitude the masses span.
+    root = np.sqrt(masses)
+    conditional = kernel.kernel * (np.sqrt(kernel.a) / kernel.row_sums)[:, None]
+    conditional *= kernel.scaling / root
+    system = conditional.T @ conditional
+    np.negative(system, out=system)
+    # Rows of a Laplacian sum to zero, which gives the diagonal without cancellation: one minus
+    # the diagonal of the product would lose what separates the groups.
+    np.fill_diagonal(system, 0.0)
+    np.fill_diagonal(system, -(system @ root) / root + _RIDGE)
+    factor, failed = dpotrf(system, lower=1)
+    scaled = gradient / root
+    step = scaled / root if failed else dpotrs(factor, scaled, lower=1)[0] / root
+    step -= kernel.b @ step
+    largest = float(np.abs(step).max())
+    if largest > LARGEST_STEP:
+        step *= LARGEST_STEP / largest
+    return step, float(gradient @ step)

@@ -17,10 +17,14 @@ from skot.solvers._cloud_batches import check_cloud_options, solve_clouds
 from skot.solvers._cloud_input import is_cloud_batch, read_clouds
 from skot.solvers._envelope import with_weight_gradients
 from skot.solvers._iteration import Iterate, Progress
+from skot.solvers._lean import solve_lean
+from skot.solvers._lean_kernel import is_shared
+from skot.solvers._lean_problem import LeanProblem, plain_arrays, read_lean
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor
 
 
@@ -42,9 +46,8 @@ class SinkhornResult:
     marginal_error : float or Tensor of shape (n_problems,)
         L1 error of the target marginal; the source marginal is exact.
     converged : bool or Tensor of shape (n_problems,)
-        Whether `marginal_error` is at most the tolerance. For different clouds, also whether
-        g is the soft c-transform of f at every target with mass, up to that share of the range of
-        the costs.
+        Whether `marginal_error` is at most the tolerance, and g the soft c-transform of f at every
+        target with mass, up to that share of the range of the costs.
     dual_value : Tensor of shape ()
         Dual value; carries the gradient with respect to inputs that require one.
     n_iter : int
@@ -238,10 +241,6 @@ def sinkhorn(
     """
     settings = Settings(epsilon, tol, anderson_memory, annealing, storage, dtype)
     check_integer("max_iter", max_iter, 1)
-    if isinstance(cost, PrecomputedCost):
-        cost.validate()  # cloning would cut a matrix from its graph
-    else:
-        cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
     if is_cloud_batch(cost, x, y):
         check_cloud_options(settings, class_cost)
         batch = read_clouds(cost, x, y, a, b, epsilon)
@@ -249,6 +248,17 @@ def sinkhorn(
         value = with_weight_gradients(solution.f, solution.g, batch.a, batch.b)
         return SinkhornResult(dual_value=value, **solution._asdict())
     settings.check()
+    if initializer is None and class_cost is None:
+        arrays = plain_arrays(cost, x, y, a, b, settings)
+        if arrays is not None:
+            with SerialBlas(is_shared(len(arrays[0]), *arrays[1].shape)):
+                lean = read_lean(*arrays)
+                if lean is not None:
+                    return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
+    if isinstance(cost, PrecomputedCost):
+        cost.validate()  # cloning would cut a matrix from its graph
+    else:
+        cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
     problem = read_problem(cost, x, y, a, b, class_cost)
     progress = Progress(max_iter, on_iteration, unit=problem.unit)
     if initializer is None and not annealing:
@@ -258,6 +268,38 @@ def sinkhorn(
         reached = _solve(problem, g, settings, progress)
         f, g, plans = _translate(problem, reached, epsilon)
     return _result(problem, f, g, plans, reached, settings, progress)
+
+
+def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) -> SinkhornResult:
+    """Solve a plain small problem."""
+    epsilon = settings.epsilon
+    solution = solve_lean(
+        problem.costs,
+        problem.a,
+        problem.b,
+        # Without annealing it starts from zeros in the caller's costs, as published.
+        None if settings.annealing else -problem.column,
+        epsilon=epsilon,
+        tol=settings.tol,
+        memory=settings.memory,
+        annealing=settings.annealing,
+        scale=problem.scale(),
+        largest=problem.largest(),
+        progress=progress,
+    )
+    f, g = problem.potentials(solution.h, solution.row_log, epsilon)
+    return SinkhornResult(
+        f=torch.from_numpy(f),
+        g=torch.from_numpy(g),
+        plan=problem.plan(solution.h, epsilon),
+        marginal_error=solution.error,
+        converged=solution.converged,
+        dual_value=torch.tensor(float(problem.a @ f + problem.b @ g), dtype=torch.float64),
+        n_iter=progress.n_passes,
+        errors=tuple(progress.errors),
+        epsilon=epsilon,
+        passes=progress.n_passes,
+    )
 
 
 def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor | None:
@@ -314,10 +356,10 @@ def _result(problem: Problem, f, g, plans, reached: Iterate, settings, progress)
     value = with_weight_gradients(f, g, problem.a, problem.b)
     error, passes = reached.error, reached.passes
     if passes is None:
-        passes = torch.full(error.shape, len(progress.errors), device=error.device)
-    converged = error <= settings.tol
+        passes = torch.full(error.shape, progress.n_passes, device=error.device)
+    converged = reached.converged
     common = {
-        "n_iter": len(progress.errors),
+        "n_iter": progress.n_passes,
         "errors": tuple(progress.errors),
         "epsilon": settings.epsilon,
     }

@@ -14,20 +14,26 @@ import torch
 from sklearn import get_config
 from torch import Tensor
 
+from skot.solvers._arrival import Arrival
 from skot.solvers._iteration import (
     ANNEALING_TOL,
     Iterate,
     Progress,
     annealing_schedule,
+    distance,
     extrapolate,
     iterate,
 )
-from skot.solvers._kernels import StoredKernel, StreamedKernel
-from skot.solvers._newton import newton
+from skot.solvers._kernels import HalfSteps, StoredKernel, StreamedKernel
+from skot.solvers._lean import solve_lean
+from skot.solvers._lean_kernel import is_shared
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
+from skot.utils._threads import SerialBlas
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
-_SMALL, _EASY_TOL = 2**20, 1e-3
+SMALL, _EASY_TOL = 2**20, 1e-3
+#: Up to this many entries one problem on the CPU is solved by the core in NumPy.
+_LEAN = 2**19
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
 #: What float32 products may hide of the marginal error.
@@ -38,8 +44,6 @@ _STALL_PASSES, _STALL_SHARE = 150, 0.8
 #: From this tolerance on there are too few passes left to pay for choosing entries, and below
 #: this size passes cost too little.
 _SPARSE_TOL, _SPARSE_SIZE = 1e-4, 2**18
-#: Passes after which a problem of at most this many entries is handed to Newton's method.
-_NEWTON_PASSES, _NEWTON_SIZE = 60, 2**18
 #: Share of entries up to which sparse products are faster than dense ones.
 _SPARSE_DENSITY = 0.05
 #: Largest entry that is dropped, in units of the tolerance; it may grow by ``exp(14)`` before
@@ -92,15 +96,31 @@ class Settings:
         ValueError
             Naming the parameter that is out of range.
         """
-        for name in ("epsilon", "tol"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < float(value) < float("inf"):
+        for name, value in (("epsilon", self.epsilon), ("tol", self.tol)):
+            # Looking at the type first: the abstract classes of numbers are slow to ask.
+            is_real = type(value) is float or isinstance(value, Real)
+            if not is_real or not 0 < float(value) < float("inf"):
                 raise ValueError(f"{name} must be a positive number. Got {value!r}.")
         check_integer("anderson_memory", self.memory, 0)
         if self.storage not in ("auto", "kernel", "stream"):
             raise ValueError(f"storage must be 'auto', 'kernel' or 'stream'. Got {self.storage!r}.")
         if self.dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64. Got {self.dtype!r}.")
+
+    def keep_kernel(self, n_entries: int, dtype: torch.dtype) -> bool:
+        """Whether a kernel is kept in memory."""
+        if self.storage != "auto":
+            return self.storage == "kernel"
+        mebibytes = n_entries * torch.finfo(dtype).bits / 8 / 2**20
+        return mebibytes <= get_config()["working_memory"]
+
+    def allow_lean(self, n_entries: int) -> bool:
+        """Whether one problem on the CPU is small enough for the core in NumPy."""
+        if self.dtype == torch.float32 or not self.keep_kernel(n_entries, torch.float64):
+            return False
+        # Beyond, the other path is faster: in float32, or on few entries at tight tolerances.
+        needs_double = self.dtype == torch.float64 and self.tol >= _SPARSE_TOL
+        return n_entries <= (SMALL if needs_double else _LEAN)
 
     def in_units_of(self, unit: float) -> "Settings":
         """Express the regularisation in scaled units.
@@ -135,7 +155,8 @@ def check_integer(name: str, value, lowest: int) -> None:
     ValueError
         If it is not an integer, or too small.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < lowest:
+    is_integer = type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+    if not is_integer or value < lowest:
         raise ValueError(f"{name} must be an integer of at least {lowest}. Got {value!r}.")
 
 
@@ -177,7 +198,8 @@ def anneal(kernel, b: Tensor, scale: float, guess, settings: Settings, progress:
             start / epsilon,
             b,
             epsilon,
-            max(ANNEALING_TOL, settings.tol),
+            # On the way only the error counts: the next stage moves every potential again.
+            Arrival(max(ANNEALING_TOL, settings.tol), torch.inf),
             progress,
             memory=settings.memory,
             max_passes=max_passes,
@@ -220,6 +242,8 @@ class PairwiseSolve:
             At the final epsilon.
         """
         settings = self._settings
+        if self._is_lean():
+            return self._run_lean(g)
         precisions = self._precisions()
         kernel = self._make_kernel(precisions[0])
         if g is None:
@@ -234,11 +258,7 @@ class PairwiseSolve:
             if precision is not precisions[0]:
                 kernel = None  # two kernels at once would double the memory
                 kernel = self._make_kernel(precision)
-            leave = _leave_when(
-                settled=is_sparse,
-                stalled=precision is not precisions[-1],
-                slow=self._is_small(precision),
-            )
+            leave = _leave_when(settled=is_sparse, stalled=precision is not precisions[-1])
             reached = self._iterate(kernel, h, leave, noise=self._noise(precision))
             if self._is_done(reached) and precision == _MIXED:
                 # Long sums in float32 lose as much as such a tolerance asks for: measure it.
@@ -248,27 +268,47 @@ class PairwiseSolve:
             if is_sparse:
                 kernel = None
                 return self._finish_sparse(reached)
-            if self._is_small(precision):
-                epsilon, tol = settings.epsilon, settings.tol
-                args = (self._costs, self._a, self._b, reached.h, epsilon, tol, self._progress)
-                reached = newton(*args)
-                if not self._is_done(reached):
-                    reached = self._iterate(kernel, reached.h)
-                break
             h = reached.h
         return reached
+
+    def _is_lean(self) -> bool:
+        """Whether the problem is small enough for the core in NumPy."""
+        n, m = self._costs.shape
+        is_single = len(self._b) == 1 and self._costs.device.type == "cpu"
+        return is_single and self._settings.allow_lean(n * m)
+
+    def _run_lean(self, g: Tensor | None) -> Iterate:
+        settings, costs = self._settings, self._costs.lean()
+        with SerialBlas(is_shared(*costs.shape)):
+            return solve_lean(
+                costs,
+                self._a[0].numpy(),
+                self._b[0].numpy(),
+                None if g is None else g[0].numpy(),
+                epsilon=settings.epsilon,
+                tol=settings.tol,
+                memory=settings.memory,
+                annealing=settings.annealing,
+                scale=self._costs.scale,
+                largest=self._costs.magnitude(),
+                progress=self._progress,
+            ).as_iterate()
+
+    def _arrival(self, noise: float = 0.0) -> Arrival:
+        settings = self._settings
+        tol = max(0.5 * settings.tol, settings.tol - noise)
+        return Arrival(tol, self._costs.magnitude() / settings.epsilon)
 
     def _iterate(
         self, kernel, h: Tensor, leave=None, *, noise: float = 0.0, max_passes: int | None = None
     ) -> Iterate:
         settings = self._settings
-        tol = max(0.5 * settings.tol, settings.tol - noise)
         return iterate(
             kernel,
             h,
             self._b,
             settings.epsilon,
-            tol,
+            self._arrival(noise),
             self._progress,
             memory=settings.memory,
             max_passes=max_passes,
@@ -279,11 +319,14 @@ class PairwiseSolve:
         """Row sums and marginal error in float64, from one pass over the full kernel."""
         full = StreamedKernel(self._costs, self._a, self._b, torch.float64, torch.float64)
         full.absorb(h, self._settings.epsilon)
-        half = full.half_steps(h)
-        return Iterate(h, half.row_log, half.error)
+        return self._judge(h, full.half_steps(h))
+
+    def _judge(self, h: Tensor, half: HalfSteps) -> Iterate:
+        arrived = self._arrival().reached(half.error, distance(half, self._b))
+        return Iterate(h, half.row_log, half.error, arrived)
 
     def _is_done(self, reached: Iterate) -> bool:
-        return self._progress.exhausted or float(reached.error.max()) <= self._settings.tol
+        return self._progress.exhausted or bool(reached.converged.all())
 
     # Storage and precision
 
@@ -294,7 +337,7 @@ class PairwiseSolve:
         if settings.dtype is not None:
             return [Precision(settings.dtype, settings.dtype)]
         double = Precision(torch.float64, torch.float64)
-        small = n * m <= _SMALL and settings.tol < _EASY_TOL
+        small = n * m <= SMALL and settings.tol < _EASY_TOL
         if small or len(self._b) > 1 or settings.tol < _MIXED_TOL:
             return [double]
         single = Precision(torch.float32, torch.float32)
@@ -312,21 +355,15 @@ class PairwiseSolve:
         unit_roundoff = 0.5 * torch.finfo(torch.float32).eps
         return _FLOAT32_NOISE + 2.0 * unit_roundoff * self._costs.scale / self._settings.epsilon
 
-    def _make_kernel(self, precision: Precision):
+    def _is_stored(self, dtype: torch.dtype) -> bool:
+        """Whether the kernel is kept in memory."""
         n, m = self._costs.shape
-        stored = self._settings.storage == "kernel"
-        if self._settings.storage == "auto":
-            mebibytes = n * m * torch.finfo(precision.kernel).bits / 8 / 2**20
-            stored = len(self._b) > 1 or mebibytes <= get_config()["working_memory"]
-        kind = StoredKernel if stored else StreamedKernel
-        return kind(self._costs, self._a, self._b, precision.kernel, precision.exponent)
+        is_auto = self._settings.storage == "auto"
+        return (is_auto and len(self._b) > 1) or self._settings.keep_kernel(n * m, dtype)
 
-    def _is_small(self, precision: Precision) -> bool:
-        """Whether Newton's method is affordable where the iteration is slow."""
-        n, m = self._costs.shape
-        double = precision.kernel == torch.float64
-        accelerated = self._settings.memory > 0
-        return double and accelerated and len(self._b) == 1 and n * m <= _NEWTON_SIZE
+    def _make_kernel(self, precision: Precision):
+        kind = StoredKernel if self._is_stored(precision.kernel) else StreamedKernel
+        return kind(self._costs, self._a, self._b, precision.kernel, precision.exponent)
 
     # The finish on few entries
 
@@ -354,13 +391,13 @@ class PairwiseSolve:
         threshold = self._threshold
         while True:
             # One pass is kept for the measurement.
-            max_passes = self._progress.max_iter - len(self._progress.errors) - 1
+            max_passes = self._progress.max_iter - self._progress.n_passes - 1
             if max_passes < 1:
                 return reached
             kernel = SparseKernel(self._costs, self._a, self._b, threshold)
             h = self._iterate(kernel, reached.h, max_passes=max_passes).h
             half = full.half_steps(h)
-            reached = Iterate(h, half.row_log, half.error)
+            reached = self._judge(h, half)
             self._progress.record(float(half.error.max()), settings.epsilon)
             if self._is_done(reached):
                 return reached
@@ -368,28 +405,15 @@ class PairwiseSolve:
             threshold *= 0.1
 
 
-def _leave_when(*, settled: bool, stalled: bool, slow: bool) -> Callable[[list[float]], bool]:
-    """When to leave the iteration before it has converged.
+def _leave_when(*, settled: bool, stalled: bool) -> Callable[[list[float]], bool]:
+    """When to leave the iteration before it has converged, from the errors of a stage.
 
-    Parameters
-    ----------
-    settled : bool
-        As soon as the potentials are close enough to choose entries.
-    stalled : bool
-        When float32 has given what it can.
-    slow : bool
-        When it takes many passes.
-
-    Returns
-    -------
-    leave : callable
-        From the errors of a stage to a bool.
+    `settled`: as soon as the potentials are close enough to choose entries. `stalled`: when float32
+    has given what it can.
     """
 
     def leave(errors: list[float]) -> bool:
         if settled and errors[-1] <= ANNEALING_TOL:
-            return True
-        if slow and len(errors) >= _NEWTON_PASSES:
             return True
         if not stalled or len(errors) <= _STALL_PASSES:
             return False

@@ -11,7 +11,7 @@ from torch import Tensor
 from skot.training._checkpoint import Checkpoint
 from skot.training._snapshots import Snapshots, takes_snapshot
 from skot.training._state import TrainingState
-from skot.training._stopping import Stopping
+from skot.training._stopping import NOT_FINITE, Stopping
 
 #: Losses on an accelerator are read together, because reading one waits for the device.
 _READ_EVERY = 20
@@ -30,7 +30,8 @@ class TrainingResult:
         one.
     stop_reason : str
         ``"max_iter"``, ``"converged"``, ``"time"``, ``"callback"`` (the hook asked for it),
-        ``"interrupted"`` (by the keyboard), ``"diverged"``, or the word of a stopping rule.
+        ``"interrupted"`` (by the keyboard), ``"diverged"``, ``"not_finite"`` (the held-out loss,
+        while that of the steps was), or the word of a stopping rule.
     loss_curve : tuple of float
         Loss of each of these steps.
     best_loss : float or None
@@ -190,7 +191,7 @@ class _Run:
         status = self.checkpoint.load(self.state, self.rule, self.fingerprint)
         if status is None or self.rule is None:
             return None
-        if status == "converged":
+        if status in ("converged", NOT_FINITE):
             return status
         # Only the time can be over: the rest was judged before the file was written.
         return self.rule.should_stop(self.state.seconds - self.state.run_start[1], None)

@@ -1,6 +1,7 @@
 """Everything that a training run changes, in one object."""
 
 import copy
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,7 +123,8 @@ class TrainingState:
             NaN and infinity are never the lowest.
         """
         self.validation_curve.append((self.iteration, loss))
-        if not loss < (float("inf") if self.best is None else self.best["loss"]):
+        lowest = float("inf") if self.best is None else self.best["loss"]
+        if not (math.isfinite(loss) and loss < lowest):
             return
         weights = {
             name: {key: value.detach().clone() for key, value in module.state_dict().items()}

@@ -1,11 +1,15 @@
 """When a training run ends before its last step."""
 
+import math
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from skot.base import Component
 from skot.utils._sklearn import Interval
+
+#: Why a run ends whose loss was not a number at the last check: nothing is left to wait for.
+NOT_FINITE = "not_finite"
 
 
 class StoppingRule(ABC):
@@ -87,6 +91,8 @@ class Stopping(Component, ABC):
 class EarlyStopping(Stopping):
     """Stop when the loss on held-out rows has ceased to improve.
 
+    A loss that is not finite does not improve, but a run that ends on one has not converged.
+
     Parameters
     ----------
     patience : int, default=10
@@ -144,12 +150,16 @@ class _EarlyStoppingRule(StoppingRule):
     def should_stop(self, seconds: float, score: float | None) -> str | None:
         if score is None:
             return None
-        if score < self.best - self._tol:
+        finite = math.isfinite(score)
+        if finite and score < self.best - self._tol:
             self.n_without_improvement = 0
         else:
             self.n_without_improvement += 1
-        self.best = min(self.best, score)
-        return "converged" if self.n_without_improvement >= self._patience else None
+        if finite:
+            self.best = min(self.best, score)
+        if self.n_without_improvement < self._patience:
+            return None
+        return "converged" if finite else NOT_FINITE
 
 
 class TimeBudget(Stopping):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skot.base import ComponentParamsMixin
 from skot.measures import EmpiricalMeasure, reference_sample
-from skot.transport._score import at_most, divergence_to
+from skot.transport._score import at_most, divergence_to, warn_if_not_solved
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, to_tensor
 from skot.utils.validation import DomainSplit, split_domains
@@ -126,6 +126,11 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         ------
         ValueError
             Without source rows, or without a target after a fit on stacked data.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the divergence was not solved to its tolerance.
         """
         check_is_fitted(self)
         split = split_domains(self, X, y, sample_domain, sample_weight, reset=False)
@@ -134,7 +139,9 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         source = _measure(split.X_source, split.weight_source, self._device)
         target = self._score_target(split)
         source, target = at_most(source), at_most(target)
-        return -divergence_to(target, self._map_to_score(source.points), source.weights)
+        divergence = divergence_to(target, self._map_to_score(source.points), source.weights)
+        warn_if_not_solved(f"The score of {type(self).__name__}", [divergence])
+        return -float(divergence.value)
 
     # For subclasses
 

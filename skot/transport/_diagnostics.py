@@ -11,6 +11,7 @@ from skot.metrics import sinkhorn_divergence
 from skot.numerics.tiles import row_tiles
 from skot.potentials import KantorovichPotential
 from skot.transport._modules import row_width
+from skot.transport._score import warn_if_not_solved
 from skot.transport._two_sample_training import some_rows
 
 #: Rows a side of the divergences, and their regularisation as a share of the mean squared distance.
@@ -139,9 +140,12 @@ class TransportDiagnostics:
         """
         epsilon = _DIVERGENCE_SHARE * 2.0 * values.target_variance or 1.0
         pairs = ((images, y), (x, y), (y[::2], y[1::2]))
-        divergence, before, floor = (
-            float(sinkhorn_divergence(*_thinned(pair), epsilon=epsilon)) for pair in pairs
-        )
+        found = [
+            sinkhorn_divergence(*_thinned(pair), epsilon=epsilon, return_result=True)
+            for pair in pairs
+        ]
+        warn_if_not_solved("diagnose", found)
+        divergence, before, floor = (float(result.value) for result in found)
         return cls(
             cost_value=values.cost_value,
             dual_value=values.cost_value - values.duality_gap,

@@ -113,8 +113,8 @@ class LagrangianMetricLearner(
     n_iter_ : int
         Number of steps.
     converged_ : bool
-        False if `stopping` waits for convergence and it did not come, if training diverged, or if
-        a transport was not solved to its tolerance.
+        False if `stopping` waits for convergence and it did not come, if training diverged or was
+        interrupted, or if a transport was not solved to its tolerance.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -370,13 +370,17 @@ class LagrangianMetricLearner(
             solve_transport(self.metric_, x, y, self.epsilon)[0]
             for x, y in zip(kept[:-1], kept[1:], strict=True)
         ]
-        self.converged_ = result.converged is not False and result.diverged_at is None
+        self.converged_ = self._ended_well(result) and not self._n_unsolved
 
-    def _doubts(self) -> list[str]:
-        n_failed = sum(not transport.converged for transport in self._transports)
+    @property
+    def _n_unsolved(self) -> int:
+        """Number of transports between populations that did not reach their tolerance."""
+        return sum(not transport.converged for transport in self._transports)
+
+    def _failures(self) -> list[str]:
+        n_failed = self._n_unsolved
         if not n_failed:
             return []
-        self.converged_ = False
         return [
             f"{n_failed} of {len(self._transports)} transports between populations were not solved "
             "to their tolerance. Increase epsilon."

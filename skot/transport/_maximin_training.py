@@ -144,4 +144,6 @@ class MaximinTraining(TwoSampleTraining):
         with torch.no_grad():
             moved = draw_images(modules[forward.map_name], x, forward.noise, 1, generator)[:, 0]
         spread = 2.0 * float(y.var(dim=0, correction=0).sum())
-        return float(sinkhorn_divergence(moved, y, epsilon=_DIVERGENCE_SHARE * spread or 1.0))
+        epsilon = _DIVERGENCE_SHARE * spread or 1.0
+        # One look of many: what a single solve lacks is not worth a warning.
+        return float(sinkhorn_divergence(moved, y, epsilon=epsilon, return_result=True).value)

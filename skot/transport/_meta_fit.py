@@ -30,7 +30,7 @@ from skot.transport._meta_losses import DualObjective, PlainRegression, Potentia
 from skot.transport._neural_fit import NeuralFitMixin
 from skot.transport._one_network import NETWORK, BatchLoss, OneNetworkFit
 from skot.utils._callbacks import with_callbacks
-from skot.utils._points import FLOATS, check_points
+from skot.utils._points import check_points, float_types
 from skot.utils._sklearn import HasMethods, Interval, fit_context
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
@@ -168,9 +168,9 @@ class BaseMetaRegressor(OneNetworkFit, MultiOutputMixin, RegressorMixin, BaseEst
                 raise ValueError(f"X has {len(X)} rows, but y has {len(y)} rows.")
             return X, checked.reshape(y.shape)
         if y is None:
-            return validate_data(self, X, reset=reset, dtype=FLOATS), None
+            return validate_data(self, X, reset=reset, dtype=float_types(X)), None
         return validate_data(
-            self, X, y, reset=reset, dtype=FLOATS, multi_output=True, y_numeric=True
+            self, X, y, reset=reset, dtype=float_types(X), multi_output=True, y_numeric=True
         )
 
     def _check_going_on(self, cost: Any) -> None:

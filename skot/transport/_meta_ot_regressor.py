@@ -90,7 +90,8 @@ class MetaOTRegressor(BaseMetaRegressor):
     n_iter_ : int
         Number of steps.
     converged_ : bool
-        False if `stopping` waits for convergence and it did not come, or if training diverged.
+        False if `stopping` waits for convergence and it did not come, or if training diverged or
+        was interrupted.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

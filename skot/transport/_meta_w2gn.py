@@ -114,7 +114,8 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
     n_iter_ : int
         Number of steps.
     converged_ : bool
-        False if `stopping` waits for convergence and it did not come, or if training diverged.
+        False if `stopping` waits for convergence and it did not come, or if training diverged or
+        was interrupted.
     n_features_in_ : int
         Number of features of the measures.
 

@@ -263,7 +263,7 @@ class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
     def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
         for name, value in self._fitted_attributes(self._state).items():
             setattr(self, name, value)
-        self.converged_ = result.converged is not False and result.diverged_at is None
+        self.converged_ = self._ended_well(result)
         target = self._target_measure.points if target is None else target
         self._value_rows = (some_rows(source), some_rows(target))
 

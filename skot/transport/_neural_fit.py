@@ -19,8 +19,11 @@ from skot.training import (
     Stopping,
     TrainingResult,
 )
+from skot.training._stopping import NOT_FINITE
 from skot.utils._sklearn import Interval
 
+#: Ends of training that its user has chosen.
+_BROKEN_OFF = ("callback", "interrupted")
 _OPTIONAL_COMPONENTS = {
     "averaging": ExponentialMovingAverage,
     "stopping": Stopping,
@@ -85,28 +88,48 @@ class NeuralFitMixin:
             raise
 
     def _doubts(self) -> list[str]:
-        """What speaks against a fit that ended well, to be warned of."""
+        """What speaks against training that ended well, to be warned of."""
         return []
 
+    def _failures(self) -> list[str]:
+        """What failed besides training, to be warned of however that ended."""
+        return []
+
+    @staticmethod
+    def _ended_well(result: TrainingResult) -> bool:
+        """Whether training did what it was to do, with nobody and nothing in between."""
+        return (
+            result.converged is not False
+            and result.diverged_at is None
+            and result.stop_reason not in _BROKEN_OFF
+        )
+
     def _warn_if_not_converged(self, result: TrainingResult, stacklevel: int) -> None:
-        # Who stops training by a callback or the keyboard knows that it has not converged.
-        if result.stop_reason in ("callback", "interrupted"):
-            return
-        if result.diverged_at is not None:
-            doubts = [
-                f"the loss was not finite at iteration {result.diverged_at}, and the last finite "
-                f"state is kept. {self._divergence_advice}"
-            ]
-        elif not self.converged_:
-            doubts = [
-                f"the held-out loss was still falling after {result.n_iter} iterations. Increase "
-                "max_iter, or the tol of the stopping component."
-            ]
-        else:
-            doubts = self._doubts()
+        doubts = self._doubts_about_training(result) + self._failures()
         if doubts:
             message = f"{type(self).__name__} did not converge: {' Also, '.join(doubts)}"
             warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel)
+
+    def _doubts_about_training(self, result: TrainingResult) -> list[str]:
+        # Who stops training by a callback or the keyboard knows that it has not converged.
+        if result.stop_reason in _BROKEN_OFF:
+            return []
+        if result.diverged_at is not None:
+            return [
+                f"the loss was not finite at iteration {result.diverged_at}, and the last finite "
+                f"state is kept. {self._divergence_advice}"
+            ]
+        if result.stop_reason == NOT_FINITE:
+            return [
+                f"the held-out loss was not finite after {result.n_iter} iterations, and the state "
+                f"of the lowest is kept, or the last one. {self._divergence_advice}"
+            ]
+        if not self._ended_well(result):
+            return [
+                f"the held-out loss was still falling after {result.n_iter} iterations. Increase "
+                "max_iter, or the tol of the stopping component."
+            ]
+        return self._doubts()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_modules")

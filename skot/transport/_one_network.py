@@ -187,7 +187,7 @@ class OneNetworkFit(CallbackSupportMixin, NeuralFitMixin, ComponentParamsMixin):
     def _store(self, result: TrainingResult) -> None:
         for name, value in self._fitted_attributes(self._state).items():
             setattr(self, name, value)
-        self.converged_ = result.converged is not False and result.diverged_at is None
+        self.converged_ = self._ended_well(result)
 
     def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
         """What a fitted estimator has, as training stands."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from skot.measures import EmpiricalMeasure
 from skot.transport._metric_training import METRIC, PathSolver
 from skot.transport._population_transport import PopulationTransport
-from skot.transport._score import at_most, divergence_to
-from skot.utils._points import FLOATS, check_n_times, check_points
+from skot.transport._score import at_most, divergence_to, warn_if_not_solved
+from skot.utils._points import check_n_times, check_points, float_types
 from skot.utils._sklearn import check_weights
 from skot.utils.tensors import output_dtype, to_numpy, to_tensor
 
@@ -187,7 +187,8 @@ class PopulationTrajectories:
             given = at_most(_measure(rows[here], None if weights is None else weights[here]))
             predicted = at_most(_measure(self.predict_population(one)))
             divergences.append(divergence_to(given, predicted.points))
-        return -float(np.mean(divergences))
+        warn_if_not_solved(f"The score of {type(self).__name__}", divergences)
+        return -float(np.mean([float(divergence.value) for divergence in divergences]))
 
     def _places(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Interval of each time, whose end belongs to it, and the share of it that has passed."""
@@ -206,7 +207,7 @@ class PopulationTrajectories:
             X = check_points(X, estimator=self, min_rows=n_least)
             X = validate_data(self, X, reset=reset, skip_check_array=True)
             return X, None if y is None else check_times(y, len(X))
-        options = {"reset": reset, "dtype": FLOATS, "ensure_min_samples": n_least}
+        options = {"reset": reset, "dtype": float_types(X), "ensure_min_samples": n_least}
         if y is None:
             return validate_data(self, X, **options), None
         y = to_numpy(y) if isinstance(y, Tensor) else y

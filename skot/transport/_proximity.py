@@ -48,7 +48,7 @@ def best_proximity(
     for proximity in _PROXIMITIES:
         solver = clone(problem.solver).set_params(proximity=proximity)
         images = replace(problem, solver=solver).transport(modules, source).argument
-        divergences.append(divergence_to(sample, images.double()))
+        divergences.append(float(divergence_to(sample, images.double()).value))
     limit = _SLACK * max(min(divergences), 0.0)
     near = [divergence <= limit or divergence == min(divergences) for divergence in divergences]
     return _PROXIMITIES[near.index(True)]

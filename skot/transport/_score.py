@@ -6,7 +6,8 @@ from torch import Tensor
 
 from skot.costs import SquaredEuclidean
 from skot.measures import EmpiricalMeasure
-from skot.metrics import sinkhorn_divergence
+from skot.metrics import SinkhornDivergence, sinkhorn_divergence
+from skot.utils._warnings import warn_not_converged
 
 #: Scores compare at most this many rows a side.
 SCORE_ROWS = 2000
@@ -14,15 +15,31 @@ SCORE_ROWS = 2000
 _SHARE = 0.05
 
 
-def divergence_to(target: EmpiricalMeasure, moved: Tensor, weights: Tensor | None = None) -> float:
-    """Return the debiased Sinkhorn divergence of weighted rows to the target.
+def divergence_to(
+    target: EmpiricalMeasure, moved: Tensor, weights: Tensor | None = None
+) -> SinkhornDivergence:
+    """Return the debiased Sinkhorn divergence of weighted rows to the target, with its solves.
 
     It is taken for the squared Euclidean cost at 0.05 times the mean cost within the target, so
     that values of different estimators and parameters compare.
     """
     points, b = target.points, target.weights
     spread = SquaredEuclidean().scale(points, points, b, b)
-    return float(sinkhorn_divergence(moved, points, a=weights, b=b, epsilon=_SHARE * spread or 1.0))
+    epsilon = _SHARE * spread or 1.0
+    return sinkhorn_divergence(moved, points, a=weights, b=b, epsilon=epsilon, return_result=True)
+
+
+def warn_if_not_solved(what: str, divergences: list[SinkhornDivergence]) -> None:
+    """Warn once if a divergence on which something rests was not solved to its tolerance."""
+    failed = [divergence for divergence in divergences if not divergence.converged]
+    if not failed:
+        return
+    error = max(divergence.marginal_error for divergence in failed)
+    warn_not_converged(
+        f"{what} rests on a Sinkhorn divergence that did not converge: the L1 marginal error of "
+        f"its solves is up to {error:.2g}. Rows that are far away, of either side, make it hard; "
+        "skot.metrics.sinkhorn_divergence has max_iter, epsilon and tol to compute it with."
+    )
 
 
 def at_most(measure: EmpiricalMeasure, n: int = SCORE_ROWS) -> EmpiricalMeasure:

@@ -14,7 +14,13 @@ from skot.base import check_component
 from skot.costs import Cost, SquaredEuclidean, check_cost
 from skot.measures import REFERENCES, EmpiricalMeasure
 from skot.potentials import EntropicPotentials
-from skot.solvers import Initializer, sinkhorn, sinkhorn_class_regularized
+from skot.solvers import (
+    ClassRegularizedResult,
+    Initializer,
+    SinkhornResult,
+    sinkhorn,
+    sinkhorn_class_regularized,
+)
 from skot.transport._base import BaseTransport
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context
@@ -98,7 +104,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     n_iter_ : int
         Passes over the kernel.
     loss_curve_ : list of float
-        Marginal error after each pass.
+        Marginal error at each check: after every pass, or every few where a pass takes
+        microseconds.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -237,7 +244,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             else:
                 self._class_cost = None
                 result = sinkhorn(*samples, *weights, dtype=self._dtype(samples), **options)
-                self._store_progress(result.errors)
+                self._store_progress(result)
             self.potentials_ = EntropicPotentials(
                 *samples, *weights, result.f, result.g, self.cost_, self.epsilon_
             )
@@ -311,7 +318,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         )
         # On the CPU, so that a pickle loads on a machine without an accelerator.
         self._class_cost = (torch.from_numpy(codes), solution.class_cost.cpu())
-        self._store_progress(solution.errors)
+        self._store_progress(solution)
         return solution.sinkhorn
 
     def _target_codes(self, split: DomainSplit) -> np.ndarray | None:
@@ -325,9 +332,9 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         codes[known] = np.searchsorted(self._classes, labels[known])
         return codes
 
-    def _store_progress(self, errors: tuple[float, ...]) -> None:
-        self.loss_curve_ = list(errors)
-        self.n_iter_ = len(errors)
+    def _store_progress(self, result: SinkhornResult | ClassRegularizedResult) -> None:
+        self.loss_curve_ = list(result.errors)
+        self.n_iter_ = result.n_iter
 
     def _warn_if_not_converged(self) -> None:
         if self.converged_:

@@ -112,7 +112,8 @@ class W2GNTransport(BaseNeuralTransport):
     n_iter_ : int
         Number of steps.
     converged_ : bool
-        False if `stopping` waits for convergence and it did not come, or if training diverged.
+        False if `stopping` waits for convergence and it did not come, or if training diverged or
+        was interrupted.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -13,6 +13,11 @@ from skot.utils.tensors import resolve_dtype, to_numpy
 
 #: The dtypes in which points are kept; everything else becomes the first.
 FLOATS = [np.float64, np.float32]
+#: Names of types of columns that have a common dtype with float32.
+_NUMBERS = frozenset(
+    ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
+    + ["float16", "float32", "float64"]
+)
 
 
 def check_points(X: Any, *, estimator: Any = None, name: str = "X", min_rows: int = 1) -> Any:
@@ -41,8 +46,10 @@ def check_points(X: Any, *, estimator: Any = None, name: str = "X", min_rows: in
     TypeError
         For sparse input, as scikit-learn does.
     """
+    if is_plain(X, min_rows):
+        return X
     checks = {
-        "dtype": FLOATS,
+        "dtype": float_types(X),
         "input_name": name,
         "estimator": estimator,
         "ensure_min_samples": min_rows,
@@ -60,6 +67,68 @@ def check_points(X: Any, *, estimator: Any = None, name: str = "X", min_rows: in
         # scikit-learn then says what is wrong, in its own words.
         check_array(to_numpy(X if X.is_complex() else X.to(resolve_dtype(X))), **checks)
     return X
+
+
+def is_plain(X: Any, min_rows: int = 1) -> bool:
+    """Whether X is an array that scikit-learn would return as it is.
+
+    Its general checks take longer than the transport of a hundred points.
+    """
+    if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2:
+        return False
+    return X.shape[0] >= min_rows and X.shape[1] >= 1 and bool(np.isfinite(X.sum()))
+
+
+def float_types(X: Any) -> Any:
+    """Return the dtypes that points keep, for ``check_array(dtype=...)``.
+
+    scikit-learn knows the dtype of arrays, and of frames whose columns are NumPy's: other frames,
+    those of polars, and those of pandas with nullable or Arrow columns, would become float64
+    whatever they hold.
+
+    Parameters
+    ----------
+    X : array-like
+        What will be checked.
+
+    Returns
+    -------
+    dtype : list of dtypes or dtype
+        float32 alone for a frame whose columns have that in common, else both.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skot.utils._points import float_types
+    >>> float_types(pd.DataFrame({"x": [1.0, 2.0]}, dtype="Float32"))
+    dtype('float32')
+    """
+    types = [_numpy_type(column) for column in _column_types(X)]
+    if not types or None in types or np.result_type(*types) != np.float32:
+        return FLOATS
+    return np.dtype(np.float32)
+
+
+def _column_types(X: Any) -> list:
+    """The types of the columns of a frame or an Arrow table; none for anything else."""
+    if not hasattr(X, "__len__") or isinstance(X, (list, tuple, np.ndarray)):
+        return []
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        return list(X.dtypes)
+    return list(getattr(getattr(X, "schema", None), "types", []))
+
+
+def _numpy_type(column: Any) -> np.dtype | None:
+    """The NumPy dtype that stands for the type of a column, None where there is none."""
+    if isinstance(column, np.dtype):
+        return column
+    twin = getattr(column, "numpy_dtype", None)  # nullable and Arrow columns of pandas
+    if isinstance(twin, np.dtype):
+        return twin
+    # Types of polars and Arrow are named as NumPy's are, but for these.
+    name = str(column).lower()
+    name = {"float": "float32", "double": "float64", "boolean": "bool"}.get(name, name)
+    return np.dtype(name) if name in _NUMBERS else None
 
 
 def check_n_times(n_times: Any) -> int:

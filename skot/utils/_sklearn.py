@@ -26,6 +26,7 @@ __all__ = [
     "Interval",
     "InvalidParameterError",
     "Options",
+    "ParameterNamesMixin",
     "StrOptions",
     "check_weights",
     "feature_names",
@@ -33,6 +34,18 @@ __all__ = [
     "validate_parameters",
     "validate_params",
 ]
+
+
+class ParameterNamesMixin:
+    """Read the signature of a class once, not whenever its parameters are asked for."""
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        names = cls.__dict__.get("_names_of_parameters")
+        if names is None:
+            names = tuple(super()._get_param_names())  # type: ignore[misc]
+            cls._names_of_parameters = names  # type: ignore[attr-defined]
+        return list(names)
 
 
 def validate_parameters(estimator: Any) -> None:
@@ -98,4 +111,4 @@ def feature_names(X: Any) -> np.ndarray | None:
     names : ndarray of str or None
         The names.
     """
-    return _get_feature_names(X)
+    return None if isinstance(X, np.ndarray) else _get_feature_names(X)

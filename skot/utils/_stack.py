@@ -8,7 +8,7 @@ import torch
 from sklearn.utils import check_array, check_consistent_length
 
 from skot.utils._labels import as_label_array, check_source_labels, unknown_labels_like
-from skot.utils.tensors import to_tensor
+from skot.utils.tensors import to_numpy, to_tensor
 
 SOURCE, TARGET = 1, -1
 
@@ -98,7 +98,7 @@ def _stack_rows(X_source: Any, X_target: Any, order: np.ndarray) -> Any:
         index = torch.from_numpy(order).to(X_source.device)
         return torch.cat([X_source.detach(), target])[index]
     if isinstance(X_target, torch.Tensor):
-        X_target = X_target.detach().cpu().numpy()
+        X_target = to_numpy(X_target)
     frame = _stack_frames(X_source, X_target, order)
     if frame is not None:
         return frame

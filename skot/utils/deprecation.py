@@ -1,20 +1,17 @@
 """How public names and parameters go: with a warning, for two minor versions, in the same words."""
 
-import sys
 import warnings
 from numbers import Number
-from types import FrameType
 from typing import Any
 
 from sklearn.utils import deprecated as sklearn_deprecated
+
+from skot.utils._warnings import level_of_the_user
 
 __all__ = ["DEPRECATED", "deprecated", "renamed_parameter"]
 
 #: Default of a parameter that is on its way out, so that a use of it shows.
 DEPRECATED = "deprecated"
-
-#: Packages between a user and the ``fit`` that warns: wrappers of methods, searches, workers.
-_OURS = ("skot", "sklearn", "joblib")
 
 
 def deprecated(*, since: str, removal: str, instead: str) -> Any:
@@ -130,18 +127,6 @@ def renamed_parameter(
         f"The parameter {old!r} of {name} is deprecated since skot {since}, and removed in "
         f"{removal}. Use {new!r} instead.",
         FutureWarning,
-        stacklevel=_level_of_the_user(),
+        stacklevel=level_of_the_user(),
     )
     return old_value
-
-
-def _level_of_the_user() -> int:
-    """`stacklevel` for a warning of the caller, such that it names the line of the user."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and _package(frame) in _OURS:
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _package(frame: FrameType) -> str:
-    return frame.f_globals.get("__name__", "").partition(".")[0]

@@ -8,6 +8,14 @@ import torch
 __all__ = ["output_dtype", "resolve_device", "resolve_dtype", "to_numpy", "to_tensor"]
 
 
+#: Floating types of torch that NumPy does not have; float32 holds their values.
+_WITHOUT_TWIN = frozenset(
+    getattr(torch, name)
+    for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+    if hasattr(torch, name)
+)
+
+
 def output_dtype(X: Any) -> np.dtype:
     """Return the dtype of what is computed from `X`.
 
@@ -117,11 +125,13 @@ def to_numpy(tensor: Any) -> np.ndarray:
     Returns
     -------
     array : ndarray
-        It shares memory with a tensor that is on the CPU already: copy it before writing.
+        It shares memory with a tensor that is on the CPU already: copy it before writing. Of
+        ``bfloat16``, which NumPy does not have, in ``float32``.
     """
     if isinstance(tensor, torch.Tensor):
         # `resolve_*` undo the lazy views that `Tensor.numpy` refuses.
-        return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
+        tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+        return (tensor.float() if tensor.dtype in _WITHOUT_TWIN else tensor).numpy()
     return np.asarray(tensor)
 
 

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from skot.utils._labels import as_label_array, check_source_labels, known_labels
-from skot.utils._points import FLOATS, check_points
+from skot.utils._points import check_points, float_types, is_plain
 from skot.utils._sklearn import check_weights, feature_names
 from skot.utils._stack import stack_domains
 from skot.utils.tensors import output_dtype, to_numpy, to_tensor
@@ -220,10 +220,13 @@ def _signed_integers(domain: np.ndarray) -> np.ndarray:
 
 
 def _validate_X(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> Any:
+    if is_plain(X, min_rows):
+        return validate_data(estimator, X, reset=reset, skip_check_array=True)
     if isinstance(X, torch.Tensor):
         X = check_points(X, estimator=estimator, min_rows=min_rows)
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
-    return validate_data(estimator, X, reset=reset, dtype=FLOATS, ensure_min_samples=min_rows)
+    options = {"dtype": float_types(X), "ensure_min_samples": min_rows}
+    return validate_data(estimator, X, reset=reset, **options)
 
 
 def _target_or_labels(
@@ -233,7 +236,8 @@ def _target_or_labels(
     if y is None:
         return None, None
     # A tensor may be large and on another device: it is not brought here to be looked at.
-    array = y if isinstance(y, torch.Tensor) and y.ndim != 1 else as_label_array(y)
+    is_known = is_plain(y) or (isinstance(y, torch.Tensor) and y.ndim != 1)
+    array = y if is_known else as_label_array(y)
     if array.ndim == 2 and sample_domain is None:
         return _check_target(estimator, X, y, array.shape[1], min_rows), None
     if array.ndim == 2 and array.shape[1] == X.shape[1] > 1:

@@ -1,4 +1,5 @@
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -111,6 +112,109 @@ def test_memory_stays_far_below_the_matrix_of_pairs(distance, rng):
 def test_tensors(distance, rng):
     X, Y = rng.normal(size=(10, 2)), rng.normal(size=(12, 2))
     assert distance(torch.from_numpy(X), torch.from_numpy(Y)) == distance(X, Y)
+
+
+GRADIENTS = {
+    "energy": energy_distance,
+    "mmd": partial(maximum_mean_discrepancy, gamma=0.3),
+    "unbiased mmd": partial(maximum_mean_discrepancy, gamma=0.3, unbiased=True),
+}
+
+
+@pytest.fixture
+def problem(rng):
+    """Samples and weights that require gradients."""
+    arrays = rng.normal(size=(6, 2)), rng.normal(size=(5, 2)) + 1, rng.random(6), rng.random(5)
+    return [torch.from_numpy(array).requires_grad_() for array in arrays]
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients(name, problem):
+    def distance(X, Y, a=None, b=None):
+        return GRADIENTS[name](X, Y, a=a, b=b)
+
+    assert torch.autograd.gradcheck(distance, problem)
+    assert torch.autograd.gradcheck(distance, problem[:2])
+    value = distance(*problem)
+    assert (value.shape, value.dtype) == ((), torch.float64)
+    assert value.item() == distance(*[part.detach() for part in problem])
+    # Of one input only, and through one that is both samples.
+    X, Y, a, b = problem
+    (gradient,) = torch.autograd.grad(distance(X.detach(), Y, a.detach(), b.numpy(force=True)), Y)
+    torch.testing.assert_close(gradient, torch.autograd.grad(value, Y)[0])
+    both = torch.autograd.gradcheck(lambda X: distance(X, X, a.detach(), a.detach().flip(0)), X)
+    assert both
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_where_rows_have_no_weight_or_coincide(name, problem):
+    X, Y, a, b = (part.detach().clone() for part in problem)
+    a[2], Y[0], Y[1] = 0.0, X[2], X[3]
+    X.requires_grad_()
+    a.requires_grad_()
+    GRADIENTS[name](X, Y, a=a, b=b).backward()
+    assert X.grad.isfinite().all()
+    assert not X.grad[2].any()
+    step = torch.zeros(6, dtype=torch.float64)
+    step[2] = 1e-7
+    weights = a.detach()
+    slope = GRADIENTS[name](X.detach(), Y, a=weights + step, b=b)
+    slope -= GRADIENTS[name](X.detach(), Y, a=weights, b=b)
+    assert a.grad[2].item() == pytest.approx(slope / 1e-7, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_between_equal_samples_are_finite(name, problem):
+    X, _, a, _ = problem
+    value = GRADIENTS[name](X, X.detach().clone(), a=a, b=a.detach())
+    value.backward()
+    assert X.grad.isfinite().all()
+    assert a.grad.isfinite().all()
+    if name != "unbiased mmd":
+        assert X.grad.abs().max() < 1e-7
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_no_second_derivative(name, problem):
+    X, Y, *_ = problem
+    (gradient,) = torch.autograd.grad(GRADIENTS[name](X, Y), X, create_graph=True)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_far_from_the_origin(name, problem):
+    X, Y, *_ = (part.detach() for part in problem)
+    near, far = X.clone().requires_grad_(), (X + 2.0**20).requires_grad_()
+    GRADIENTS[name](near, Y).backward()
+    GRADIENTS[name](far, Y + 2.0**20).backward()
+    torch.testing.assert_close(near.grad, far.grad, rtol=1e-8, atol=1e-8)
+
+
+def test_the_default_bandwidth_is_a_constant(problem):
+    X, Y, *_ = problem
+    squared = scipy.spatial.distance.pdist(torch.cat([X, Y]).numpy(force=True), "sqeuclidean")
+    (by_default,) = torch.autograd.grad(maximum_mean_discrepancy(X, Y), X)
+    fixed = maximum_mean_discrepancy(X, Y, gamma=0.5 / np.median(squared))
+    torch.testing.assert_close(by_default, torch.autograd.grad(fixed, X)[0])
+
+
+def test_no_gradient_through_a_function(problem):
+    X, Y, *_ = problem
+    with pytest.raises(ValueError, match="no gradient with a function as kernel"):
+        maximum_mean_discrepancy(X, Y, kernel=linear_kernel)
+    assert isinstance(maximum_mean_discrepancy(X.detach(), Y.detach(), kernel=linear_kernel), float)
+
+
+@pytest.mark.parametrize("name", ["energy", "mmd"])
+def test_memory_of_the_gradient_stays_far_below_the_matrix_of_pairs(name, rng):
+    X, Y = torch.from_numpy(rng.normal(size=(2, 4000, 2))).requires_grad_()
+    value = GRADIENTS[name](X, Y)
+    tracemalloc.start()
+    torch.autograd.grad(value, X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4000 * 4000 * 8 / 4
 
 
 def test_any_kernel(rng):

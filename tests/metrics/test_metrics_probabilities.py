@@ -7,6 +7,7 @@ from _problems import plain_sinkhorn
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from sklearn.exceptions import ConvergenceWarning
 
 import skot.solvers._histograms as histograms
 from skot.costs import GridCost, PrecomputedCost, SupportCost
@@ -110,12 +111,158 @@ def test_costs_with_themselves_in_both_domains(monkeypatch):
 
 @pytest.mark.parametrize("tol", [1e-2, 1e-4, 1e-7])
 def test_passes_are_those_of_the_published_algorithm(tol):
+    """And those after it until classes of little mass, which the error does not see, settle."""
     a, b, cost = problems(30)
     result = probability_transport(a, b, cost, epsilon=0.1, tol=tol)
+    assert bool(result.converged.all())
     for k in range(30):
-        errors, _ = plain_sinkhorn(cost.numpy(), a[k].numpy(), b[k].numpy(), 0.1, 1000)
-        assert int(result.passes[k]) == 1 + int(np.argmax(errors <= tol))
-    assert float(result.marginal_error.max()) <= tol
+        passes = int(result.passes[k])
+        errors, _ = plain_sinkhorn(cost.numpy(), a[k].numpy(), b[k].numpy(), 0.1, passes + 1)
+        assert float(result.marginal_error[k]) <= errors[passes - 1] * (1.0 + 1e-6) + 1e-15
+        if passes > 1 + int(np.argmax(errors <= tol)):
+            one_less = probability_transport(
+                a[k : k + 1], b[k : k + 1], cost, epsilon=0.1, tol=1e-15, max_iter=passes - 1
+            )
+            _, following = soft_transforms(one_less, a[k : k + 1], b[k : k + 1], cost, 0.1)
+            assert float((one_less.g - following).abs().max()) > tol * float(cost.max())
+
+
+# Small epsilons and small weights
+
+
+def soft_transforms(result, a, b, cost, epsilon):
+    """Half steps of the potentials in float64 with all logarithms, of every class."""
+    cost = torch.as_tensor(cost).double()
+    a, b = (w.double() / w.double().sum(-1, keepdim=True) for w in (a, b))
+    of_g = ((result.g / epsilon + b.log())[:, None, :] - cost / epsilon).logsumexp(2)
+    of_f = ((result.f / epsilon + a.log())[:, :, None] - cost / epsilon).logsumexp(1)
+    return -epsilon * of_g, -epsilon * of_f
+
+
+def check_optimality(result, a, b, cost, epsilon, tol):
+    """Of every problem that counts as converged; that the value is a lower bound, of all."""
+    f, g = soft_transforms(result, a, b, cost, epsilon)
+    spread = float(cost.max() - cost.min())
+    rounding = 1e-12 * spread
+    assert bool(torch.isfinite(result.f).all())
+    assert bool(torch.isfinite(result.g).all())
+    torch.testing.assert_close(result.f, f, rtol=0.0, atol=rounding)
+    done = result.converged
+    assert bool(((result.g - g)[done].abs() <= tol * spread + rounding).all())
+    for potential in (result.f[done], result.g[done]):
+        width = potential.amax(1) - potential.amin(1)
+        assert bool((width <= (1.0 + 2.0 * tol) * spread + rounding).all())
+
+
+def test_a_product_plan_at_a_small_epsilon():
+    """Every plan between the lower and the upper half of the line costs 2."""
+    cost = (torch.arange(4.0)[:, None] - torch.arange(4.0)).abs()
+    a, b = torch.tensor([[0.5, 0.5, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 0.5, 0.5]])
+    for epsilon in (1.0, 3e-3, 1e-3, 3e-5):
+        result = probability_transport(a, b, cost, epsilon=epsilon)
+        torch.testing.assert_close(result.value, torch.tensor([2.0]).double(), rtol=0, atol=1e-10)
+        assert result.converged.tolist() == [True]
+        check_optimality(result, a, b, cost, epsilon, 1e-4)
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.parametrize("share", [1e-2, 1e-3, 1e-4, 1e-5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_two_classes_at_a_small_epsilon(share, debiased, dtype):
+    """No number is lost: what did not arrive says so, and is a bound from below."""
+    rng = np.random.RandomState(0)
+    s, t = torch.as_tensor(rng.uniform(size=(2, 100)), dtype=dtype)
+    s[:10], t[5:15] = 1.0, 0.0
+    a, b = torch.stack([s, 1.0 - s], 1), torch.stack([t, 1.0 - t], 1)
+    cost = 3.0 * (1.0 - torch.eye(2))
+    epsilon = 3.0 * share
+    result = probability_transport(a, b, cost, epsilon=epsilon, debiased=debiased)
+    assert bool(torch.isfinite(result.value).all())
+    assert bool(torch.isfinite(result.marginal_error).all())
+    assert bool(result.converged[:15].all())
+    check_optimality(result, a, b, cost, epsilon, 1e-4)
+    exact = 3.0 * (s - t).abs().double()
+    if not debiased:
+        assert bool((result.value <= exact + epsilon * np.log(2) + 1e-9).all())
+    done = result.converged
+    bound = epsilon * np.log(2) + 3e-4
+    assert bool(((result.value - exact)[done].abs() <= bound).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [1e-2, 1e-3, 1e-4])
+def test_bumps_of_hardly_any_mass_far_away(share, dtype):
+    """Most points carry less than rounding leaves of the error."""
+    x, y = torch.linspace(-1, 2, 57).double(), torch.linspace(-1, 2, 56).double()
+    a = torch.exp(-((x - 0.32186939107594215) ** 2) / (2 * 0.18675822451014268**2))[None]
+    b = torch.exp(-((y - 0.5943000301996968) ** 2) / (2 * 0.18783238001056324**2))[None]
+    a, b = (a / a.sum()).to(dtype), (b / b.sum()).to(dtype)
+    cost = ((x[:, None] - y) ** 2).to(dtype)
+    epsilon = 9.0 * share
+    # What the iteration needs grows like the inverse of epsilon.
+    n_passes = int(2.0 / share)
+    result = probability_transport(a, b, cost, epsilon=epsilon, tol=1e-6, max_iter=n_passes)
+    check_optimality(result, a, b, cost, epsilon, 1e-6)
+    one = sinkhorn(
+        a=a[0].double(), b=b[0].double(), cost=PrecomputedCost(cost), epsilon=epsilon,
+        tol=1e-9, anderson_memory=0, max_iter=20_000,
+    )  # fmt: skip
+    assert float(result.value) <= float(one.dual_value) + 1e-9
+    if share >= 1e-3:
+        assert bool(result.converged)
+    if bool(result.converged):
+        assert float(result.value) == pytest.approx(float(one.dual_value), abs=1e-6)
+
+
+def test_potentials_of_classes_that_hardly_carry_mass():
+    """The error of the marginal does not see them, but the gradient does."""
+    a, b, cost = problems(25)
+    b[:, 0] = 1e-12
+    start = torch.zeros_like(b)
+    start[:, 0] = -0.9
+    solved = probability_transport(a, b, cost, epsilon=0.1, tol=1e-10)
+    options = {"epsilon": 0.1, "tol": 1e-4, "initializer": solved.g + start}
+    warm = probability_transport(a, b, cost, **options)
+    torch.testing.assert_close(warm.g, solved.g, rtol=0.0, atol=3e-4)
+    b[:, 0] = 0.0
+    empty = probability_transport(a, b, cost, **options)
+    torch.testing.assert_close(empty.g, solved.g, rtol=0.0, atol=3e-4)
+
+
+def test_costs_with_themselves_report_convergence():
+    a, _, cost = problems(30, 7)
+    a[:, :2] = 0.0
+    one_hot = torch.eye(7, dtype=torch.float64)[2]
+    options = {"epsilon": 0.05, "tol": 1e-9, "max_iter": 5}
+    plain = probability_transport(one_hot, a, cost, **options)
+    assert bool(plain.converged.all())
+    debiased = probability_transport(one_hot, a, cost, debiased=True, **options)
+    assert not bool(debiased.converged.any())
+    assert float(debiased.marginal_error.min()) > 1e-9
+    # Less than the cost of a with itself is taken away.
+    exact = probability_transport(
+        one_hot, a, cost, debiased=True, epsilon=0.05, tol=1e-12, max_iter=1000
+    )
+    assert bool(exact.converged.all())
+    assert bool((debiased.value >= exact.value - 1e-12).all())
+
+
+def test_the_smallest_weights_there_are():
+    tiny = 5e-324
+    a, b = torch.tensor([[tiny, 1.0, 0.0]]).double(), torch.tensor([[1.0, tiny, tiny]]).double()
+    cost = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]])
+    for epsilon in (1.0, 1e-2, 1e-4):
+        result = probability_transport(a, b, cost, epsilon=epsilon, debiased=True)
+        assert result.converged.tolist() == [True]
+        assert float(result.value) == pytest.approx(1.0, abs=1e-9)
+        check_optimality(result, a, b, cost, epsilon, 1e-4)
+
+
+def test_one_cost_for_all():
+    a, b, _ = problems(5)
+    result = probability_transport(a, b, torch.full((6, 6), 2.5), epsilon=0.1, tol=1e-12)
+    assert bool(result.converged.all())
+    torch.testing.assert_close(result.value, torch.full((5,), 2.5).double())
 
 
 def test_too_few_passes():
@@ -125,6 +272,18 @@ def test_too_few_passes():
     assert result.passes.tolist() == [3] * 30
     errors, _ = plain_sinkhorn(cost.numpy(), a[5].numpy(), b[5].numpy(), 0.02, 3)
     assert float(result.marginal_error[5]) == pytest.approx(errors[-1], rel=1e-9)
+
+
+def test_a_loss_that_did_not_converge_is_one_warning_at_the_line_of_the_user():
+    a, b, cost = problems(30)
+    options = {"epsilon": 0.02, "tol": 1e-8, "max_iter": 3}
+    with pytest.warns(ConvergenceWarning, match="30 of 30 rows.*max_iter") as caught:
+        loss = probability_transport_loss(a, b, cost, **options)
+    assert [warning.filename for warning in caught] == [__file__]
+    result = probability_transport_loss(a, b, cost, return_result=True, **options)
+    assert torch.equal(result.value, loss)
+    assert f"{float(result.marginal_error.max()):.2g}" in str(caught[0].message)
+    assert torch.equal(result.passes, probability_transport(a, b, cost, **options).passes)
 
 
 # Gradients

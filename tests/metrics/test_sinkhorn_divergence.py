@@ -1,12 +1,20 @@
 """The debiased Sinkhorn cost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from _problems import numpy_samples, plain_sinkhorn, random_pair
 from scipy.spatial.distance import cdist
+from sklearn.exceptions import ConvergenceWarning
 
-from skot.metrics import sinkhorn_divergence
+from skot.metrics import (
+    energy_distance,
+    maximum_mean_discrepancy,
+    sinkhorn_divergence,
+    wasserstein_distance,
+)
 
 X, Y = numpy_samples(shift=0.8)
 TIGHT = {"epsilon": 0.5, "tol": 1e-10, "max_iter": 20_000}
@@ -143,6 +151,42 @@ def test_tensors_without_gradient_give_a_number():
     assert value == pytest.approx(sinkhorn_divergence(X, Y), rel=1e-12)
 
 
+def test_the_three_solves():
+    x, y, a, b = random_pair(7, 6, 2)
+    options = {"a": a, "b": b, **TIGHT}
+    result = sinkhorn_divergence(x, y, return_result=True, **options)
+    assert result.value == sinkhorn_divergence(x, y, **options)
+    parts = (result.cross, result.first, result.second)
+    assert [part.plan.shape for part in parts] == [(7, 6), (7, 7), (6, 6)]
+    assert result.converged
+    assert result.marginal_error == max(part.marginal_error for part in parts) <= 1e-10
+    x.requires_grad_()
+    result = sinkhorn_divergence(x, y, return_result=True, **options)
+    assert result.value.requires_grad
+
+
+def test_too_few_passes_are_one_warning_at_the_line_of_the_user():
+    options = {"epsilon": 1e-3, "max_iter": 3}
+    with pytest.warns(ConvergenceWarning, match="max_iter") as caught:
+        value = sinkhorn_divergence(X, Y, **options)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert "epsilon (here 0.001)" in str(caught[0].message)
+    result = sinkhorn_divergence(X, Y, return_result=True, **options)
+    assert result.value == value
+    assert not result.converged
+    assert f"{result.marginal_error:.2g}" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("failed", ["cross", "first", "second"])
+def test_each_of_the_three_solves_counts(failed):
+    result = sinkhorn_divergence(X, Y, return_result=True)
+    part = replace(getattr(result, failed), converged=False, marginal_error=0.5)
+    spoilt = replace(result, **{failed: part})
+    assert result.converged
+    assert not spoilt.converged
+    assert spoilt.marginal_error == 0.5
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -190,3 +234,27 @@ def test_a_batch_of_pairs_that_are_single_points():
     points = torch.zeros(2, 3, 2, dtype=torch.float64)
     divergence = sinkhorn_divergence(points, points + 1.0)
     assert divergence.tolist() == pytest.approx([2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [sinkhorn_divergence, wasserstein_distance, energy_distance, maximum_mean_discrepancy],
+)
+@pytest.mark.parametrize("needs_gradient", [False, True])
+def test_weights_of_bfloat16(distance, needs_gradient):
+    a, b = (torch.arange(1.0, n + 1.0) % 7 for n in (len(X), len(Y)))
+    expected = distance(X, Y, a=a, b=b)
+    half = a.bfloat16().requires_grad_(needs_gradient)
+    found = distance(torch.from_numpy(X), torch.from_numpy(Y), a=half, b=b.bfloat16())
+    found = found.item() if isinstance(found, torch.Tensor) else found
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_batch_warns_of_the_worst_of_its_pairs():
+    x = np.stack([X, 2.0 * X])
+    options = {"epsilon": [10.0, 0.01], "max_iter": 3}
+    with pytest.warns(ConvergenceWarning, match=r"epsilon \(here 0.01\)"):
+        sinkhorn_divergence(x, np.stack([Y[:30], Y[:30]]), **options)
+    result = sinkhorn_divergence(x, np.stack([Y, Y]), **options, return_result=True)
+    assert result.converged.tolist() == [True, False]
+    assert result.marginal_error.shape == result.value.shape == (2,)

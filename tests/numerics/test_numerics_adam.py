@@ -42,3 +42,14 @@ def test_rows_that_are_not_finite_stop():
     result = batched_adam(broken, torch.full((2, 2), 3.0), max_iter=200)
     assert result.converged.tolist() == [True, False]
     assert result.n_iter[1] == 0
+
+
+def test_a_value_that_is_not_finite_has_not_converged_however_flat_it_is():
+    def infinite(x, rows):
+        value, gradient = quadratics(x, rows)
+        return torch.where(rows == 1, torch.inf, value), torch.where(
+            rows[:, None] == 1, 0, gradient
+        )
+
+    result = batched_adam(infinite, torch.full((2, 2), 3.0), max_iter=200)
+    assert result.converged.tolist() == [True, False]

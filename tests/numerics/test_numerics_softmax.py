@@ -41,10 +41,10 @@ def test_softmax_tile_is_finite_for_huge_differences_and_excluded_columns():
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2, dtype=torch.float64))
     assert logsumexp[0] == 1e300
     assert probabilities[0, 1] == 1.0
-    assert probabilities[1, 0] < 1e-300
+    assert probabilities[1, 0] < 1e-130
 
 
-@pytest.mark.parametrize("dtype, lowest", [(torch.float32, -80.0), (torch.float64, -700.0)])
+@pytest.mark.parametrize("dtype, lowest", [(torch.float32, -80.0), (torch.float64, -300.0)])
 def test_clamped_exp_has_no_subnormal_results(dtype, lowest):
     exponents = torch.tensor([0.0, -3.0, -1e5, -torch.inf, 1.5], dtype=dtype)
     values = clamped_exp_(exponents)

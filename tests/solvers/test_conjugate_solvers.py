@@ -222,6 +222,16 @@ def test_no_conjugate_returns_the_start():
         torch.testing.assert_close(result.value, (start * y).sum(1) - potential(start))
 
 
+@pytest.mark.parametrize("solver", ALL, ids=ids)
+def test_a_value_that_is_not_finite_has_not_converged(solver):
+    def potential(x):
+        return torch.where(x[:, 0] > 3.0, torch.nan, 0.5 * x.square().sum(1))
+
+    start = torch.tensor([[0.0, 0.0], [4.0, 0.0]])
+    result = solver.solve(potential, start, start)
+    assert result.converged.tolist() == [True, False]
+
+
 def test_which_solvers_refine():
     assert [solver.refines for solver in ALL] == [True, True, False, True, True]
     assert not BestSoFar(NoConjugate()).refines

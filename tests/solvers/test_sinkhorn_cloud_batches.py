@@ -71,7 +71,7 @@ def test_as_one_at_a_time(epsilon, shift):
     assert batch.f.shape == (6, 12)
     assert batch.g.shape == (6, 10)
     assert batch.epsilon == epsilon
-    assert batch.n_iter == len(batch.errors) >= int(batch.passes.max())
+    assert batch.n_iter >= max(len(batch.errors), int(batch.passes.max()))
     for i in range(6):
         single = sinkhorn(x[i], Y[i], A[i], B[i], epsilon=epsilon, tol=TIGHT)
         value = float(single.dual_value)
@@ -316,7 +316,7 @@ def test_starts_from_zeros(initializer):
 @pytest.mark.parametrize("max_iter", [1, 2, 5, 30])
 def test_max_iter_is_kept_and_errors_are_those_of_the_plans(epsilon, max_iter):
     result = sinkhorn(X, Y, A, B, epsilon=epsilon, tol=1e-12, max_iter=max_iter)
-    assert result.n_iter == len(result.errors) == max_iter
+    assert result.n_iter == max_iter >= len(result.errors)
     assert not result.converged.any()
     assert_honest(result)
 

@@ -88,12 +88,13 @@ def test_bad_initializers(initializer, message):
 # Hooks, and when it ends
 
 
-def test_the_hook_sees_every_pass_in_the_callers_units():
+def test_the_hook_sees_every_check_in_the_callers_units():
     states = []
     result = sinkhorn(
         10.0 * X, Y, A, B, epsilon=0.5, on_iteration=lambda i, state: states.append((i, state))
     )
-    assert [i for i, _ in states] == list(range(result.n_iter))
+    assert [i for i, _ in states] == list(range(len(result.errors)))
+    assert states[-1][1]["n_iter"] == result.n_iter
     assert [state["marginal_error"] for _, state in states] == list(result.errors)
     epsilons = [state["epsilon"] for _, state in states]
     assert epsilons[-1] == pytest.approx(0.5)
@@ -135,7 +136,7 @@ def test_the_hook_stops_a_whole_batch(epsilon):
 @pytest.mark.parametrize("storage", ["kernel", "stream"])
 def test_max_iter_is_kept_and_the_error_is_that_of_the_plan(max_iter, storage):
     result = sinkhorn(X, Y, A, B, epsilon=0.01, tol=1e-9, max_iter=max_iter, storage=storage)
-    assert result.n_iter == len(result.errors) == max_iter
+    assert len(result.errors) <= result.n_iter == max_iter
     assert not result.converged
     source, target = result.plan.marginals()
     torch.testing.assert_close(source, A, rtol=1e-12, atol=0)

@@ -6,7 +6,7 @@ import torch
 from _problems import random_pair, squared_distances
 
 from skot.costs import GridCost, SquaredEuclidean
-from skot.solvers import _solve as solve_module
+from skot.solvers import _lean as lean_module
 from skot.solvers import sinkhorn
 from skot.solvers._iteration import SafeguardedAcceleration
 
@@ -22,7 +22,7 @@ CIRCLE_UNIT = 0.0767
 
 @pytest.fixture
 def no_newton(monkeypatch):
-    monkeypatch.setattr(solve_module, "_NEWTON_SIZE", 0)
+    monkeypatch.setattr(lean_module, "_NEWTON_PASSES", ())
 
 
 def duplicated_points(seed, scale):
@@ -107,17 +107,17 @@ def test_newton_agrees_with_the_iteration(monkeypatch):
     # Tight enough that the iteration is handed over, and finishes by itself when it is not.
     problem = random_pair(40, 35, 2, seed=3)
     solved = []
-    newton = solve_module.newton
+    newton = lean_module.newton
 
     def spy(*args):
         solved.append(True)
         return newton(*args)
 
-    monkeypatch.setattr(solve_module, "newton", spy)
+    monkeypatch.setattr(lean_module, "newton", spy)
     options = {"epsilon": 0.002, "tol": 1e-10, "max_iter": 50_000}
     handed_over = sinkhorn(*problem, **options)
     assert solved
-    monkeypatch.setattr(solve_module, "_NEWTON_SIZE", 0)
+    monkeypatch.setattr(lean_module, "_NEWTON_PASSES", ())
     count = len(solved)
     alone = sinkhorn(*problem, **options)
     assert len(solved) == count
@@ -134,7 +134,7 @@ def test_newton_agrees_with_the_iteration(monkeypatch):
 def test_newton_stays_within_max_iter(max_iter):
     x, y, a, b = clusters(100.0)
     result = sinkhorn(x, y, a, b, epsilon=0.3, tol=1e-14, max_iter=max_iter)
-    assert result.n_iter == len(result.errors) <= max_iter
+    assert len(result.errors) <= result.n_iter <= max_iter
     assert result.marginal_error == pytest.approx(target_error(result, b), abs=1e-13)
 
 

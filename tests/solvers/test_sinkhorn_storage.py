@@ -51,8 +51,8 @@ def test_auto_streams_what_does_not_fit_the_working_memory(monkeypatch):
         monkeypatch.setattr(
             solve_module, name, lambda *args, kind=kind: made.append(kind.__name__) or kind(*args)
         )
-    problem = random_pair(400, 400)  # 1.2 MiB in float64
-    for mebibytes in (2, 1):
+    problem = random_pair(1100, 1000)  # 4.2 MiB in float32
+    for mebibytes in (5, 4):
         with sklearn.config_context(working_memory=mebibytes):
             sinkhorn(*problem, epsilon=0.5)
     assert made == ["StoredKernel", "StreamedKernel"]
@@ -205,7 +205,7 @@ def test_points_without_mass(epsilon):
     assert (result.f[rows] - reduced.f).abs().max() < 1e-7
     plan = result.plan.toarray()
     assert (plan[~rows] == 0).all()
-    assert plan[:, ~columns].max() < 1e-300
+    assert (plan[:, ~columns] == 0).all()
     assert np.isfinite([result.cost_value, result.primal_value]).all()
     # Potentials are finite without mass, where they extend their optimality conditions.
     cost = SquaredEuclidean().pairwise(x, y)
@@ -280,8 +280,7 @@ def test_a_dtype_that_is_asked_for_is_used(dtype, monkeypatch):
         return make(self, precision)
 
     monkeypatch.setattr(solve_module.PairwiseSolve, "_make_kernel", spy)
-    x, y, a, b = random_pair()
-    assert sinkhorn(x, y, a, b, epsilon=0.5, dtype=dtype).converged
+    assert sinkhorn(*LARGE, epsilon=0.5, dtype=dtype).converged
     assert used == [(dtype, dtype)]
 
 

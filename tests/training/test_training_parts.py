@@ -244,7 +244,22 @@ def test_an_improvement_exceeds_the_tolerance():
     reasons = [rule.should_stop(0.0, score) for score in scores]
     assert reasons == [None] * 9 + ["converged"]
     assert rule.should_stop(0.0, None) is None
-    assert EarlyStopping(patience=1).build().should_stop(0.0, math.inf) == "converged"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_no_convergence(bad):
+    rule = EarlyStopping(patience=3).build()
+    assert [rule.should_stop(0.0, score) for score in (1.0, bad, bad, bad)] == [
+        None,
+        None,
+        None,
+        "not_finite",
+    ]
+    assert rule.best == 1.0
+    assert EarlyStopping(patience=1).build().should_stop(0.0, bad) == "not_finite"
+    # Back among the numbers, and not better than before.
+    assert rule.should_stop(0.0, 1.0) == "converged"
+    assert rule.should_stop(0.0, 0.5) is None
 
 
 # Averages

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import ot
@@ -9,12 +10,13 @@ import scipy.sparse
 import torch
 from _problems import numpy_samples
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skot import GaussianTransport, SinkhornTransport
+from skot.transport import _score
 from skot.utils import stack_domains
 from skot.utils._sklearn import InvalidParameterError
 
@@ -207,3 +209,13 @@ def test_bad_new_rows_and_sparse_samples():
         transport.transform(X[:, :1])
     with pytest.raises(TypeError, match="Sparse data was passed"):
         GaussianTransport().fit(scipy.sparse.csr_array(X), Y)
+
+
+def test_a_score_that_was_not_solved_is_one_warning_at_the_line_of_the_user(monkeypatch):
+    X, Y = np.random.RandomState(0).standard_normal((2, 60, 2))
+    transport = GaussianTransport().fit(X, Y)
+    hasty = partial(_score.sinkhorn_divergence, max_iter=1)
+    monkeypatch.setattr(_score, "sinkhorn_divergence", hasty)
+    with pytest.warns(ConvergenceWarning, match="score of GaussianTransport") as caught:
+        transport.score(X)
+    assert [warning.filename for warning in caught] == [__file__]

@@ -526,6 +526,7 @@ def test_the_keyboard(monkeypatch):
     wrap_losses(monkeypatch, interrupt)
     fitted = meta().fit(CLOUDS)
     assert fitted.n_iter_ == 3
+    assert not fitted.converged_
     assert np.isfinite(fitted.predict_transport(X, Y).transform(X)).all()
 
 

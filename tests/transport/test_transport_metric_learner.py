@@ -22,6 +22,8 @@ from skot.metrics import alignment_score
 from skot.networks import NeuralMetric
 from skot.solvers.geodesic import LBFGSGeodesic
 from skot.training import Adam, TimeBudget
+from skot.transport import _population_transport
+from skot.transport._metric_training import MetricTraining
 from skot.transport._population_transport import draw_targets, solve_transport, straight_costs
 from skot.utils._sklearn import InvalidParameterError
 
@@ -392,6 +394,38 @@ def test_divergence_keeps_the_last_finite_state():
         learner = small(optimizer=Adam(lr=1e30), max_iter=20, n_alternations=1).fit(X, time)
     assert not learner.converged_
     assert np.isfinite(learner.transform(X)).all()
+
+
+def interrupted_fit(monkeypatch, at=5, **params):
+    """Fit until a step is interrupted by the keyboard."""
+    step = MetricTraining.step
+
+    def interrupted(self, i):
+        if i == at:
+            raise KeyboardInterrupt
+        return step(self, i)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricTraining, "step", interrupted)
+        return small(**params).fit(*drift([1.0, 0.0]))
+
+
+def test_the_keyboard_leaves_a_usable_learner_that_has_not_converged(monkeypatch):
+    learner = interrupted_fit(monkeypatch)
+    assert learner.n_iter_ == len(learner.loss_curve_) == 5
+    assert not learner.converged_
+    assert np.isfinite(learner.transform(drift([1.0, 0.0])[0])).all()
+
+
+def test_transports_that_were_not_solved(monkeypatch):
+    monkeypatch.setattr(_population_transport, "_MAX_ITER", 1)
+    with pytest.warns(ConvergenceWarning, match="3 of 3 transports") as caught:
+        learner = small(epsilon=1e-3, max_iter=4).fit(*drift([1.0, 0.0]))
+    assert len(caught) == 1
+    assert not learner.converged_
+    with pytest.warns(ConvergenceWarning, match="3 of 3 transports"):
+        learner = interrupted_fit(monkeypatch, epsilon=1e-3)
+    assert not learner.converged_
 
 
 def test_a_failed_fit_leaves_the_one_before():

@@ -475,6 +475,7 @@ def test_the_keyboard_leaves_a_usable_transport(monkeypatch, make, iteration):
         interrupt_at(patch, iteration, KeyboardInterrupt)
         transport = make(**WAY_BACK[make]).fit(X, Y)
     assert transport.n_iter_ == len(transport.loss_curve_) == iteration
+    assert not transport.converged_
     assert np.isfinite(transport.transform(X)).all()
     assert np.isfinite(values(transport)).all()
     assert np.isfinite(transport.inverse_transform(Y)).all()

@@ -45,7 +45,7 @@ def test_fitted_attributes():
     assert transport.coupling_.shape == (len(X), len(Y))
     assert transport.converged_
     assert transport.marginal_error_ <= transport.tol
-    assert len(transport.loss_curve_) == transport.n_iter_ < transport.max_iter
+    assert len(transport.loss_curve_) <= transport.n_iter_ < transport.max_iter
     assert transport.loss_curve_[-1] == pytest.approx(transport.marginal_error_, abs=1e-4)
     assert isinstance(transport.cost_, SquaredEuclidean)
     assert transport.transform(X).shape == X.shape
@@ -70,7 +70,7 @@ def test_zero_weights_keep_their_rows_in_the_coupling():
     coupling = SinkhornTransport().fit(rows, None, weights, sample_domain=sample_domain).coupling_
     assert coupling.shape == (len(X), len(Y))
     assert_array_equal(coupling[3], 0.0)
-    assert coupling[:, 5].max() < 1e-300
+    assert_array_equal(coupling[:, 5], 0.0)
     removed = SinkhornTransport().fit(np.delete(X, 3, 0), np.delete(Y, 5, 0)).coupling_
     kept = np.delete(np.delete(coupling, 3, 0), 5, 1)
     assert_allclose(kept, removed, rtol=1e-6, atol=1e-15)
@@ -420,7 +420,7 @@ def test_the_warning_points_to_the_line_of_the_caller():
 def test_no_more_passes_than_allowed():
     with pytest.warns(ConvergenceWarning, match="after 3 iterations"):
         transport = SinkhornTransport(0.01, max_iter=3, tol=1e-13).fit(X, Y)
-    assert transport.n_iter_ == len(transport.loss_curve_) == 3
+    assert len(transport.loss_curve_) <= transport.n_iter_ == 3
 
 
 class Stop:
@@ -451,8 +451,7 @@ def test_a_callback_stops_the_fit(class_reg):
     transport = SinkhornTransport(0.01, class_reg=class_reg, tol=1e-13).set_callbacks(Stop(2))
     with pytest.warns(ConvergenceWarning, match="did not converge"):
         transport.fit(rows, labels, sample_domain=sample_domain)
-    # The solver closes with one more pass, for potentials that belong together.
-    assert 2 <= transport.n_iter_ <= 3
+    assert len(transport.loss_curve_) == 2
     assert np.isfinite(transport.transform(X)).all()
 
 
@@ -465,7 +464,7 @@ def test_callbacks_change_nothing(class_reg):
     plain.fit(rows, labels, sample_domain=sample_domain)
     assert_array_equal(watched.coupling_, plain.coupling_)
     assert watched.n_iter_ == plain.n_iter_
-    assert watcher.n_seen >= plain.n_iter_
+    assert watcher.n_seen >= len(plain.loss_curve_)
 
 
 def test_progress_bar(capsys):

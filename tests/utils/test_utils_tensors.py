@@ -110,3 +110,11 @@ def test_tensors_come_back_from_cuda():
     assert tensor.is_cuda
     assert to_tensor(tensor).is_cuda
     assert_array_equal(to_numpy(tensor), X)
+
+
+def test_bfloat16_is_float32_for_numpy():
+    values = torch.tensor([[1.0, 0.1], [-3.0, 1e30]], dtype=torch.bfloat16, requires_grad=True)
+    array = to_numpy(values)
+    assert array.dtype == np.float32
+    assert_array_equal(array, values.detach().float())
+    assert to_numpy(torch.zeros(2, dtype=torch.float16)).dtype == np.float16

@@ -17,6 +17,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.estimator_checks import _NotAnArray
 
 from skot.utils import split_domains
+from skot.utils._points import float_types
 from skot.utils.validation import check_points, check_sample_domain, known_labels
 
 X = np.arange(12.0).reshape(6, 2)
@@ -398,3 +399,44 @@ class TestLabels:
             split(X, np.linspace(0.1, 1.1, 6), require_labels=True)
         parts = split(X, [0.5, 1.5, 2.5, 1, 1, 1], [-1, -1, -1, 1, 1, 1], require_labels=True)
         assert_array_equal(parts.y_source, [1, 1, 1])
+
+
+F4, F8 = np.dtype("f4"), [np.float64, np.float32]
+
+
+@pytest.mark.parametrize(
+    "X, expected",
+    [
+        (np.zeros((2, 1), "f4"), F8),
+        (np.zeros((2, 1), "f2"), F8),
+        ([[1.0], [2.0]], F8),
+        (pd.DataFrame({"u": [1.0]}), F8),
+        (pd.DataFrame({"u": [1.0]}, dtype="Float32"), F4),
+        (pd.DataFrame({"u": [1.0]}, dtype="Float64"), F8),
+        (pd.DataFrame({"u": [1]}, dtype="Int8"), F8),
+        (pd.DataFrame({"u": ["a"]}), F8),
+        (pd.DataFrame({"u": [1.0], "v": ["a"]}).astype({"u": "Float32"}), F8),
+        (pd.DataFrame({"u": [1.0], "v": [1]}).astype({"u": "Float32", "v": "Int8"}), F4),
+        (pd.DataFrame(), F8),
+        (pl.DataFrame({"u": [1.0], "v": [1.0]}).cast(pl.Float32), F4),
+        (pl.DataFrame({"u": [1.0], "v": [True]}).cast({"u": pl.Float32}), F4),
+        (pl.DataFrame({"u": [1.0], "v": [1]}).cast({"u": pl.Float32}), F8),
+        (pl.DataFrame({"u": ["a"]}), F8),
+    ],
+)
+def test_float_types(X, expected):
+    assert float_types(X) == expected
+
+
+def test_nothing_known_is_still_an_error_in_a_float32_frame():
+    with pytest.raises(ValueError, match="NaN"):
+        check_points(pd.DataFrame({"u": [1.0, None]}, dtype="Float32"))
+    with pytest.raises(ValueError, match="NaN"):
+        check_points(pl.DataFrame({"u": [1.0, None]}).cast(pl.Float32))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_weights_of_bfloat16(kind):
+    weights = torch.tensor([0.5, 0.25, 0.0, 1.0, 1.25, 1.0], dtype=torch.bfloat16)
+    split = split_domains(BaseEstimator(), kind(X), kind(X), sample_weight=weights)
+    assert_allclose(split.weight_source, weights.double() / 4.0)

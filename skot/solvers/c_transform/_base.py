@@ -274,7 +274,9 @@ class CTransformSolver(Component, ABC):
             y = objective.project(y)
             ends = (y, x) if backward else (x, y)
             value = action(lagrangian, *ends, z, basis) - potential(y)
-            return CTransformResult(value, y, z, found.n_iter, found.converged)
+            # The projected point may lie where the minimised function was not a number.
+            converged = found.converged & torch.isfinite(value)
+            return CTransformResult(value, y, z, found.n_iter, converged)
 
     @abstractmethod
     def minimize(self, objective: CTransformObjective, u_init: Tensor) -> RowMinima:

@@ -9,8 +9,8 @@ from skot.solvers.conjugate._base import ConjugateObjective, ConjugateResult, Co
 class NoConjugate(ConjugateSolver):
     """Return the start as it is: trust the amortizer.
 
-    Its rows count as converged: there is no tolerance that they could miss. The value is that of
-    the objective at the start, so a lower bound of the conjugate.
+    Its rows count as converged where their value is finite: there is no tolerance that they could
+    miss. The value is that of the objective at the start, so a lower bound of the conjugate.
 
     Examples
     --------
@@ -25,6 +25,5 @@ class NoConjugate(ConjugateSolver):
 
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:
         n_iter = torch.zeros(len(x_init), dtype=torch.int64, device=x_init.device)
-        return ConjugateResult(
-            -objective.value(x_init), x_init, n_iter, torch.ones_like(n_iter, dtype=torch.bool)
-        )
+        value = -objective.value(x_init)
+        return ConjugateResult(value, x_init, n_iter, torch.isfinite(value))

@@ -1,0 +1,29 @@
+"""When an iterate counts as a solution: one rule for all iterations."""
+
+from typing import NamedTuple
+
+
+class Arrival(NamedTuple):
+    """When an iterate counts as a solution.
+
+    The source potential is always the exact half step of the target potential h. Two things are
+    asked of h: the target marginal, whose L1 error is blind to columns of next to no mass, and
+    that every column is near its own half step. Half steps have the range of the costs, so such
+    potentials do too: the dual value is a lower bound, and below the optimal one by no more than
+    the error times that range (the dual is concave and its gradient is the marginal's error).
+
+    Attributes
+    ----------
+    tol : float
+        Of the L1 error of the target marginal.
+    largest : float
+        Bound on the range of the costs, in units of epsilon. Columns may be off by `tol` times it,
+        or times one where the costs hardly differ.
+    """
+
+    tol: float
+    largest: float
+
+    def reached(self, error, distance):
+        """Whether both are met, for numbers or tensors; not a number never is."""
+        return (error <= self.tol) & (distance <= self.tol * max(self.largest, 1.0))

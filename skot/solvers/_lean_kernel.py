@@ -1,0 +1,205 @@
+"""Passes over the stored kernel of one small problem on the CPU, in NumPy.
+
+With a few hundred points a pass is two matrix-vector products of microseconds, and what counts is
+the number of operations around them: here three per half step, in buffers that are kept.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skot.solvers._arrival import Arrival
+
+#: Exponents up to this size need no shift: products with scalings stay within float64.
+_SAFE_EXPONENT = 270.0
+#: Exponents are cut here, relative to the largest of their row. Lower ones would make products of
+#: two of them subnormal, which is slower by an order of magnitude.
+_LOWEST_EXPONENT = -300.0
+#: Scalings beyond this (in log units) are absorbed into the kernel.
+_LARGEST_SCALING = 100.0
+#: A column sum below this is made of cut exponents, and tells nothing.
+_LOST_COLUMN = 1e-80
+#: OpenBLAS shares products of a matrix with a vector, or with a matrix, from so many entries or
+#: multiplications on (interface/gemv.c and gemm.c of 0.3.30).
+_SHARED_ENTRIES, _SHARED_PRODUCTS = 9216, 2**18
+
+
+#: Without the checks of the methods of arrays, which take longer than a row of numbers.
+_add, _minimum, _maximum = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+
+
+class LeanCosts(NamedTuple):
+    """Costs ``column - factor * left @ right`` up to row constants, or all in ``column``.
+
+    Attributes
+    ----------
+    left, right : ndarray of shape (n, k), (k, m), or None
+        Factors.
+    column : ndarray of shape (m,) or (n, m)
+        Terms of the columns; the whole matrix where there are no factors.
+    factor : float
+        Of the product.
+    product_bound : float
+        Bound on its absolute entries, the factor included.
+    """
+
+    left: np.ndarray | None
+    right: np.ndarray | None
+    column: np.ndarray
+    factor: float
+    product_bound: float
+
+    @classmethod
+    def of_factors(cls, left: np.ndarray, right: np.ndarray, column: np.ndarray) -> "LeanCosts":
+        """From features of shape (n, k), (m, k) and terms of shape (m,)."""
+        squares = (
+            np.einsum("ij,ij->i", left, left).max() * np.einsum("ij,ij->i", right, right).max()
+        )
+        return cls(left, np.ascontiguousarray(right.T), column, 1.0, float(squares) ** 0.5)
+
+    @classmethod
+    def of_matrix(cls, matrix: np.ndarray) -> "LeanCosts":
+        """From the costs themselves, of shape (n, m)."""
+        return cls(None, None, matrix, 0.0, 0.0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of source and target points."""
+        if self.left is None or self.right is None:
+            return self.column.shape[0], self.column.shape[1]
+        return self.left.shape[0], self.right.shape[1]
+
+    def logits(self, h: np.ndarray, epsilon: float, out: np.ndarray) -> float:
+        """Write ``h - C / epsilon`` up to row constants to `out`; return a bound on its entries."""
+        if self.left is None or self.right is None:
+            np.multiply(self.column, -1.0 / epsilon, out=out)
+            out += h
+            return _largest(out)
+        bias = h - self.column / epsilon
+        np.dot(self.left * (self.factor / epsilon), self.right, out=out)
+        out += bias
+        return self.product_bound / epsilon + _largest(bias)
+
+
+class LeanPass(NamedTuple):
+    """What a block of passes tells.
+
+    Attributes
+    ----------
+    h : ndarray of shape (m,)
+        Potential at the last pass.
+    plain : ndarray of shape (m,)
+        Its exact half step: where the next pass of a plain iteration would be.
+    error : float
+        L1 error of the target marginal at `h`.
+    lost : bool
+        Whether a column was out of reach of the exponentials.
+    count : int
+        Passes done.
+    """
+
+    h: np.ndarray
+    plain: np.ndarray
+    error: float
+    lost: bool
+    count: int
+
+    def is_arrival(self, arrival: Arrival) -> bool:
+        """Whether h counts as a solution."""
+        if self.lost or not self.error <= arrival.tol:
+            return False
+        return bool(arrival.reached(self.error, _largest(self.plain - self.h)))
+
+
+class LeanKernel:
+    """Kernel kept in memory in float64, with a potential absorbed in it.
+
+    Parameters
+    ----------
+    costs : LeanCosts
+        The costs, well scaled.
+    a, b : ndarray of shape (n,), (m,)
+        Positive weights that sum to one.
+    """
+
+    def __init__(self, costs: LeanCosts, a: np.ndarray, b: np.ndarray):
+        self.costs, self.a, self.b = costs, a, b
+        n, m = costs.shape
+        self.kernel = np.empty((n, m))
+        self.row_sums, self._source = np.empty(n), np.empty(n)
+        self.scaling, self._work, *sums = np.empty((4, m))
+        self._sums = sums[0], sums[1]
+        self.column_sums = sums[0]
+        self.absorbed = b
+        self._row_offset: np.ndarray | float = 0.0
+        self.epsilon = np.nan
+        #: Whether the smallest entries of the kernel are larger than they should be.
+        self.is_cut = False
+
+    def absorb(self, h: np.ndarray, epsilon: float) -> None:
+        """Form the kernel ``exp(h - C / epsilon)``, rows scaled where their entries are wild."""
+        self.absorbed, self.epsilon = h, epsilon
+        logits = self.kernel
+        bound = self.costs.logits(h, epsilon, logits)
+        self._row_offset, self.is_cut = 0.0, False
+        # NaN must take the careful way too.
+        if not bound <= _SAFE_EXPONENT:
+            largest = logits.max(1)
+            logits -= largest[:, None]
+            self._row_offset = largest
+            self.is_cut = not float(logits.min()) >= _LOWEST_EXPONENT
+            if self.is_cut:
+                np.maximum(logits, _LOWEST_EXPONENT, out=logits)
+        # Not torch.exp: its vector library shares work among threads that torch itself would not.
+        np.exp(logits, out=logits)
+
+    def in_range(self, h: np.ndarray) -> bool:
+        """Whether scalings relative to the absorbed potential are safe."""
+        return _largest(h - self.absorbed) <= _LARGEST_SCALING
+
+    def passes(self, h: np.ndarray, count: int) -> LeanPass:
+        """Do some plain passes from h; `row_sums`, `scaling`, `column_sums` are of the last."""
+        kernel, a, b = self.kernel, self.a, self.b
+        r, t, s = self.row_sums, self._source, self.scaling
+        c, before = self._sums
+        np.multiply(b, np.exp(h - self.absorbed), out=s)
+        for i in range(count):
+            if i:
+                np.divide(b, c, out=s)
+                c, before = before, c
+            np.dot(kernel, s, out=r)
+            np.divide(a, r, out=t)
+            np.dot(t, kernel, out=c)
+        self.column_sums = c
+        if count > 1:
+            h = self.absorbed - np.log(before)
+        work = np.multiply(s, c, out=self._work)
+        work -= b
+        error = float(_add(np.abs(work, out=work)))
+        lost = not float(_minimum(c)) >= _LOST_COLUMN
+        return LeanPass(h, self.absorbed - np.log(c), error, lost, count)
+
+    def row_log(self) -> np.ndarray:
+        """Logarithm of the row sums of the last pass, shape (n,)."""
+        return self._row_offset + np.log(self.row_sums)
+
+    def exact_half_step(self, row_log: np.ndarray) -> np.ndarray:
+        """Target half step in the log domain, for columns that the exponentials lost."""
+        logits = np.empty_like(self.kernel)
+        self.costs.logits(np.zeros_like(self.b), self.epsilon, logits)
+        logits += (np.log(self.a) - row_log)[:, None]
+        largest = logits.max(0)
+        logits -= largest
+        np.maximum(logits, _LOWEST_EXPONENT, out=logits)
+        return -(largest + np.log(np.exp(logits, out=logits).sum(0)))
+
+
+def is_shared(n: int, m: int, width: int = 1) -> bool:
+    """Whether BLAS would share products of matrices of so many rows and features among threads."""
+    return max(n * m, n * width, m * width) >= _SHARED_ENTRIES or n * m * width > _SHARED_PRODUCTS
+
+
+def _largest(values: np.ndarray) -> float:
+    """Largest absolute value; not a number where one is not."""
+    flat = values.reshape(-1)
+    return float(max(_maximum(flat), -_minimum(flat)))

@@ -1,0 +1,39 @@
+"""Warnings that name the line of the user, through however many calls they come."""
+
+import sys
+import warnings
+from types import FrameType
+
+from sklearn.exceptions import ConvergenceWarning
+
+#: Packages between a user and what warns: wrappers of methods, searches, workers.
+_OURS = ("skot", "sklearn", "joblib")
+
+
+def warn_not_converged(message: str) -> None:
+    """Warn once that something has not converged, at the line of the user.
+
+    Parameters
+    ----------
+    message : str
+        What, by how much, and the knob to turn.
+    """
+    warnings.warn(message, ConvergenceWarning, stacklevel=level_of_the_user())
+
+
+def level_of_the_user() -> int:
+    """Return the `stacklevel` for a warning of the caller.
+
+    Returns
+    -------
+    level : int
+        Such that the warning names the line of the user.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _package(frame) in _OURS:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _package(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]
