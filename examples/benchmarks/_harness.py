@@ -30,6 +30,7 @@ RESULTS = HERE / "results"
 CHECKPOINTS = ROOT / ".benchmark_checkpoints"
 
 CUT_SECONDS = 120.0
+CUT_GRACE = 2.0
 PREPARE_SECONDS = 600.0
 
 # Rounding in a float32 stopping test moves an error by this much at most; it is the same
@@ -40,7 +41,7 @@ ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
 
@@ -69,17 +70,20 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A process which runs one library, and is started again after it was cut."""
+    """A process which runs one library, and is started again after it was cut.
 
-    def __init__(self, library: str, dtype: str) -> None:
-        self.library, self.dtype = library, dtype
+    `checkout` is the folder whose skot it imports.
+    """
+
+    def __init__(self, library: str, dtype: str, checkout: Path = ROOT) -> None:
+        self.library, self.dtype, self.checkout = library, dtype, Path(checkout).resolve()
         self._process: subprocess.Popen | None = None
         self._pending = b""
 
     def _start(self) -> None:
         env = {**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1"}
         env["JAX_ENABLE_X64"] = "1" if self.dtype == "float64" else "0"
-        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), env.get("PYTHONPATH", "")])
+        env["PYTHONPATH"] = os.pathsep.join([str(self.checkout), env.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "_worker.py"), self.library],
             stdin=subprocess.PIPE,
@@ -121,7 +125,44 @@ class Worker:
         message = json.loads(line)
         if message["event"] == "error":
             raise WorkerFailed(message["text"])
+        if message["event"] == "cut":
+            raise WorkerCut(message["seconds"])
         return message
+
+    def _ask(self, request: dict, limit: float) -> dict:
+        """Send a request and return the answer."""
+        if self._process is None:
+            self._start()
+        self._process.stdin.write((json.dumps(request) + "\n").encode())
+        return self._read(limit)
+
+    def prepare(self, name: str, problem, settings: dict) -> None:
+        """Get ready to solve a problem: imported, warmed up, compiled."""
+        request = {"problem": asdict(problem), "kind": type(problem).__name__}
+        request |= {"do": "prepare", "name": name, "settings": settings}
+        self._ask({**request, "checkout": str(self.checkout)}, PREPARE_SECONDS)
+
+    def once(self, name: str, limit: float = CUT_SECONDS) -> float:
+        """Return the processor seconds of one call of what was prepared under a name.
+
+        A call in Python ends itself at the limit; a compiled one is given some grace, because
+        its process has to be ended and started again.
+        """
+        answer = self._ask({"do": "run", "name": name, "limit": limit}, limit + CUT_GRACE)
+        return answer["seconds"]
+
+    def potentials(self, name: str) -> tuple[np.ndarray, np.ndarray, dict]:
+        """Return what the last call found: the log scalings, and what the library says."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "potentials.npz")
+            answer = self._ask({"do": "read", "name": name, "path": path}, PREPARE_SECONDS)
+            with np.load(path) as stored:
+                return stored["log_u"], stored["log_v"], answer["info"]
+
+    def forget(self) -> None:
+        """Drop everything that was prepared."""
+        if self._process is not None:
+            self._ask({"do": "forget"}, PREPARE_SECONDS)
 
     def call(self, problem, settings: dict, limit: float = CUT_SECONDS) -> dict:
         """Time one library on one problem and recompute its errors.
@@ -147,14 +188,11 @@ class Worker:
         WorkerCut, WorkerFailed
             The call did not end, or did not end well.
         """
-        if self._process is None:
-            self._start()
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "potentials.npz")
             request = {"problem": asdict(problem), "settings": settings, "path": path}
-            request["kind"] = type(problem).__name__
-            self._process.stdin.write((json.dumps(request) + "\n").encode())
-            self._read(PREPARE_SECONDS)  # "ready": imported, warmed up, compiled
+            request |= {"do": "call", "kind": type(problem).__name__}
+            self._ask(request, PREPARE_SECONDS)  # "ready": imported, warmed up, compiled
             self._read(limit)  # "timed": the first call is over
             done = self._read(PREPARE_SECONDS)
             with np.load(path) as stored:
@@ -187,9 +225,14 @@ class Store:
     def begin(self) -> None:
         """Note the command, the machine and the versions of a run."""
         command = " ".join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
-        # Where it is stored and which core it runs on say nothing about the result.
+        # Where it is stored and which core it runs on say nothing about the result; of another
+        # checkout only what it holds matters.
         command = re.sub(r" --(output|core) \S+", "", command)
+        command = re.sub(
+            r"( --(?:baseline|against)) (\S+)", lambda m: f"{m[1]} {commit(m[2])}", command
+        )
         run = {"command": command, "date": today(), "machine": machine(), "versions": versions()}
+        run["commit"] = commit()
         self.data["runs"].append(run)
         self.save()
 
@@ -209,6 +252,15 @@ class Store:
 def today() -> str:
     """Return the date, in UTC."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+
+
+def commit(folder: Path | str = ROOT) -> str:
+    """Return the short name of the commit in a folder, with a plus where files were changed."""
+    git = ["git", "-C", str(folder)]
+    options = {"capture_output": True, "text": True, "check": False}
+    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], **options).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", "--", "skot"], **options).stdout
+    return (name or "unknown") + ("+" if changed.strip() else "")
 
 
 def machine() -> str:

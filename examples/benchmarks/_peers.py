@@ -68,15 +68,26 @@ def ott(
     momentum_start=0,
     anderson=0,
     decay=1.0,
+    lse_mode=True,
+    max_iterations=10**6,
 ):
-    """OTT-JAX in log-domain, compiled beforehand; it stops on the L1 norm of one marginal."""
+    """OTT-JAX compiled beforehand; it stops on the L1 norm of one marginal."""
     import jax
 
     # The schedule starts at the mean cost; OTT takes the start as a multiple of the target, and
     # as a constant of the compiled code.
     init = round(mean_cost(x, y) / epsilon, 3) if decay < 1.0 else 1.0
     compiled = compile_ott(
-        *x.shape, dtype, inner_iterations, momentum, momentum_start, anderson, decay, init
+        *x.shape,
+        dtype,
+        inner_iterations,
+        momentum,
+        momentum_start,
+        anderson,
+        decay,
+        init,
+        lse_mode,
+        max_iterations,
     )
     x, y = jax.numpy.asarray(x.astype(dtype)), jax.numpy.asarray(y.astype(dtype))
     weights = jax.numpy.full(len(x), 1.0 / len(x), dtype=dtype)
@@ -95,7 +106,19 @@ def ott(
 
 
 @functools.cache
-def compile_ott(n, d, dtype, inner_iterations, momentum, momentum_start, anderson, decay, init):
+def compile_ott(
+    n,
+    d,
+    dtype,
+    inner_iterations,
+    momentum,
+    momentum_start,
+    anderson,
+    decay,
+    init,
+    lse_mode,
+    max_iterations,
+):
     """Compile OTT-JAX for one size and one variant, for any epsilon and threshold."""
     import jax
     from ott.geometry import epsilon_scheduler, geometry, pointcloud
@@ -110,9 +133,10 @@ def compile_ott(n, d, dtype, inner_iterations, momentum, momentum_start, anderso
 
     def solve(x, y, weights, epsilon, threshold):
         solver = sinkhorn.Sinkhorn(
+            lse_mode=lse_mode,
             threshold=threshold,
             inner_iterations=inner_iterations,
-            max_iterations=10**6,
+            max_iterations=max_iterations,
             **accelerations,
         )
         cost = pointcloud.PointCloud(x, y).cost_matrix
@@ -184,7 +208,30 @@ def skot(x, y, epsilon, tol, *, storage="auto"):
     return run
 
 
-ADAPTERS = {"pot": pot, "ott": ott, "mdot": mdot, "skot": skot}
+def skot_arrays(x, y, epsilon, tol):
+    """This library as a caller with two arrays meets it: potentials and dual value, defaults."""
+    import torch
+
+    from skot.solvers import sinkhorn
+
+    torch.set_num_threads(1)
+    sinkhorn(x[:20], y[:20], epsilon=epsilon, tol=1e-2)
+
+    def run():
+        result = sinkhorn(x, y, epsilon=epsilon, tol=tol)
+        f, g, value = result.f, result.g, float(result.dual_value)
+
+        def read():
+            info = {"n_iter": int(result.n_iter), "marginal_error": float(result.marginal_error)}
+            log_u, log_v = (v.double().numpy() / epsilon - math.log(len(v)) for v in (f, g))
+            return log_u, log_v, {**info, "dual_value": value}
+
+        return read
+
+    return run
+
+
+ADAPTERS = {"pot": pot, "ott": ott, "mdot": mdot, "skot": skot, "skot-arrays": skot_arrays}
 
 
 def candidates(library: str, epsilon: float, tol: float) -> list[dict]:
@@ -215,3 +262,21 @@ def candidates(library: str, epsilon: float, tol: float) -> list[dict]:
     if library == "mdot":
         return [{"dtype": dtype} for dtype in dtypes]
     return [{}]
+
+
+def small_candidates(library: str, epsilon: float, tol: float) -> list[dict]:
+    """Return the settings which compete where overheads matter: more of them, as they are cheap."""
+    variants = candidates(library, epsilon, tol)
+    if library == "pot":
+        return [*variants, {"method": "greenkhorn", "dtype": "float64"}]
+    if library == "ott":
+        dtypes = ["float32", "float64"] if tol > 1e-4 else ["float64"]
+        named = [{k: v for k, v in variant.items() if k != "dtype"} for variant in variants]
+        if epsilon >= 0.005:
+            named += [{}, {"lse_mode": False}, {"lse_mode": False, "inner_iterations": 4}]
+            named += [{"lse_mode": False, "momentum": 1.5}]
+        named = [dict(pairs) for pairs in dict.fromkeys(tuple(v.items()) for v in named)]
+        # Its buffer of errors grows with the bound; more iterations than this never compete.
+        bound = {"max_iterations": 10**4}
+        return [{**variant, **bound, "dtype": dtype} for variant in named for dtype in dtypes]
+    return variants

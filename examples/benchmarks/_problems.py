@@ -59,6 +59,26 @@ class Problem:
         column = float((column_sums - 1.0 / len(y)).abs().sum())
         return (row, column) if np.isfinite(row + column) else (float("inf"), float("inf"))
 
+    def target_error(self, log_v) -> float:
+        """Return the L1 error of the target marginal once every row is exact, from `log_v`."""
+        x, y, epsilon, _ = self.arguments()
+        uniform = np.full(self.n, 1.0 / self.n)
+        return target_error(x, y, uniform, uniform, epsilon, log_v)
+
+
+def target_error(x, y, a, b, epsilon: float, log_v) -> float:
+    """Return the L1 error of the target marginal of a plan whose rows are normalised exactly.
+
+    The plan is proportional to exp(log_v_j - |x_i - y_j|^2 / epsilon) in every row; everything
+    is in float64 and in the log domain. A plan which is not finite has an infinite error.
+    """
+    exponent = (2.0 / epsilon) * (x @ y.T) + (
+        np.asarray(log_v, np.float64) - (y * y).sum(1) / epsilon
+    )
+    rows = torch.from_numpy(exponent).softmax(1).numpy()
+    error = float(np.abs(a @ rows - b).sum())
+    return error if np.isfinite(error) else float("inf")
+
 
 @dataclass(frozen=True)
 class GridProblem:
@@ -104,6 +124,3 @@ class GridProblem:
             columns.append(np.abs(v * (u @ kernel) - b[k]).sum())
         errors = float(np.max(rows)), float(np.max(columns))
         return errors if np.isfinite(sum(errors)) else (float("inf"), float("inf"))
-
-
-PROBLEMS = {"Problem": Problem, "GridProblem": GridProblem}

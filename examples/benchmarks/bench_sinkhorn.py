@@ -4,13 +4,18 @@ Run ``python examples/benchmarks/bench_sinkhorn.py`` for all cells. Every result
 soon as it is known, a second run goes on where the first ended, and ``render.py`` makes the
 tables. Times are processor seconds of warm calls (imports and compilation are not timed), from
 points to potentials or plan.
+
+With ``--against CHECKOUT`` no peer runs: cells with 2000 points and more are timed by turns with
+the skot of another checkout, and stored in a file of their own.
 """
 
 import itertools
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+from _against import compare
 from _harness import (
     CUT_SECONDS,
     RESULTS,
@@ -231,20 +236,28 @@ class Race:
 def main() -> None:
     """Measure the cells asked for, cheapest first."""
     parser = argument_parser(__doc__, "sinkhorn.json")
-    parser.add_argument("--n", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--n", type=int, nargs="+")
     parser.add_argument("--d", type=int, nargs="+", default=DIMENSIONS)
     parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS)
     parser.add_argument("--tol", type=float, nargs="+", default=TOLERANCES)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--only-peers", action="store_true", help="leave skot out")
     parser.add_argument("--again", nargs="*", choices=LIBRARIES, default=(), help="measure anew")
+    parser.add_argument("--against", type=Path, help="checkout of another skot")
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds of a cell of --against")
     args = parser.parse_args()
     pin(args.core)
+    if args.against is not None and args.output == RESULTS / "sinkhorn.json":
+        args.output = RESULTS / "sinkhorn_against.json"
     store = Store(args.output, fresh=args.fresh)
     store.begin()
+    sizes = args.n or [n for n in SIZES if args.against is None or n >= 2000]
     grid = itertools.product(
-        sorted(args.n), args.d, sorted(args.epsilon, reverse=True), sorted(args.tol, reverse=True)
+        sorted(sizes), args.d, sorted(args.epsilon, reverse=True), sorted(args.tol, reverse=True)
     )
+    if args.against is not None:
+        compare((Problem(*shape) for shape in grid), args.against, store, budget=args.budget)
+        return
     workers: dict = {}
     try:
         for n, d, epsilon, tol in grid:

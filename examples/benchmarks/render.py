@@ -4,7 +4,9 @@ import json
 import sys
 
 import numpy as np
+from _batches_render import batches_section, batches_summary
 from _digits_render import digits_section
+from _fit_overhead_render import fit_overhead_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
 from _label_noise_render import label_noise_section
@@ -12,6 +14,7 @@ from _lagrangian_render import lagrangian_section
 from _meta_color_render import meta_color_section
 from _meta_ot_render import meta_ot_section
 from _neural_ot_render import crops_section, neural_ot_section
+from _small_render import small_section, small_summary
 from _tables import number, table
 from _w2_images_render import w2_images_section
 from _w2_render import w2_budget_section, w2_budget_summary, w2_section
@@ -41,7 +44,7 @@ def render_all() -> None:
             stored = json.loads(path.read_text())
             sections.append(section(stored["cells"]) + "\n" + provenance(stored["runs"]))
     PAGE.write_text("\n".join(sections))
-    for name, summary in (("sinkhorn", sinkhorn_summary), ("w2_budget", w2_budget_summary)):
+    for name, summary in SUMMARIES.items():
         path = RESULTS / f"{name}.json"
         text = summary(json.loads(path.read_text())["cells"]) if path.exists() else None
         if text is not None:
@@ -49,10 +52,13 @@ def render_all() -> None:
 
 
 def write_headline(name: str, text: str) -> None:
-    """Write a summary between its marks in the README."""
+    """Write a summary between its marks in the README, where it has them."""
     readme = ROOT / "README.md"
     mark, end = f"<!-- {name} headline -->", f"<!-- /{name} headline -->"
-    before, rest = readme.read_text().split(mark)
+    page = readme.read_text()
+    if mark not in page:
+        return
+    before, rest = page.split(mark)
     readme.write_text(f"{before}{mark}\n{text}\n{end}{rest.split(end)[1]}")
 
 
@@ -84,6 +90,8 @@ def provenance(runs: list[dict]) -> str:
     commands: dict[str, list[str]] = {}
     for run in runs:
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        if "commit" in run:
+            versions = f"skot at {run['commit']}, {versions}"
         known = commands.setdefault(f"{run['date']}, {run['machine']}; {versions}.", [])
         if run["command"] not in known:
             known.append(run["command"])
@@ -260,6 +268,9 @@ labels, so it compares the methods at their best; it is not what tuning without 
 
 SECTIONS = {
     "sinkhorn": sinkhorn_section,
+    "small": small_section,
+    "batches": batches_section,
+    "fit_overhead": fit_overhead_section,
     "memory": memory_section,
     "grid": grid_section,
     "office_caltech": office_caltech_section,
@@ -277,6 +288,13 @@ SECTIONS = {
     "meta_color": meta_color_section,
     "label_noise": label_noise_section,
     "lagrangian": lagrangian_section,
+}
+
+SUMMARIES = {
+    "sinkhorn": sinkhorn_summary,
+    "small": small_summary,
+    "batches": batches_summary,
+    "w2_budget": w2_budget_summary,
 }
 
 

@@ -10,7 +10,6 @@ from skot.costs._base import Cost, FactorizedCost, StandardizedPair
 from skot.numerics.linalg import weighted_mean
 from skot.utils._sklearn import Interval
 
-
 #: Sums of squares from here to the inverse have lost nothing to the range of floats.
 _SAFE_SQUARE = 1e-200
 

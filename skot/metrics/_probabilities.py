@@ -1,7 +1,7 @@
 """Entropic transport between many pairs of small histograms: a loss on class probabilities."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from torch import Tensor
 from skot.base import Component
 from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
 from skot.solvers import Initializer
-from skot.solvers._envelope import with_weight_gradients
-from skot.solvers._histograms import solve_histograms, solve_self_transport
+from skot.solvers._adjoint import Solution
+from skot.solvers._derivatives import DualValue, Potentials, SolvedOnce, needs_graph
+from skot.solvers._histograms import HistogramIterates, solve_histograms, solve_self_transport
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.utils._warnings import warn_not_converged
@@ -27,11 +28,12 @@ class ProbabilityTransport:
     ----------
     value : Tensor of shape (n_rows,)
         Dual values in float64, lower bounds of the cost whether converged or not but for what
-        `debiased` takes away; carry the gradients with respect to the histograms.
+        `debiased` takes away; differentiable twice in the histograms and in a cost that requires
+        a gradient.
     f, g : Tensor of shape (n_rows, n), (n_rows, m)
         Potentials of the two sides in float64, with ``<a, f> = <b, g>``, finite where
         a probability is zero. Up to constants they are the gradients of `value`, but for what
-        `debiased` takes away.
+        `debiased` takes away; they are differentiable once.
     passes : Tensor of shape (n_rows,)
         Sinkhorn passes of each problem until it had converged, those of the cost of
         a side with itself not included.
@@ -135,7 +137,7 @@ def probability_transport_loss(
     Returns
     -------
     loss : Tensor of shape (n_rows,) or (), or ProbabilityTransport
-        One value per row, in the dtype of the histograms, differentiable in `a` and `b`.
+        One value per row, in the dtype of the histograms, differentiable twice in `a` and `b`.
 
     Raises
     ------
@@ -159,7 +161,8 @@ def probability_transport_loss(
     By the envelope theorem the gradients are the potentials at the optimum, so that nothing is
     differentiated through the iteration, and they stay bounded by the range of the cost where
     a softmax leaves no mass (a Kullback-Leibler loss has no such bound). As the rows are
-    normalised here, the gradients are orthogonal to them.
+    normalised here, the gradients are orthogonal to them. Second derivatives come from a linear
+    system, as those of :func:`skot.solvers.sinkhorn`.
 
     Between rows that nearly agree, the gradient without bias is a small difference of potentials:
     with a tolerance above the L1 distance of the rows it depends on where the iteration started.
@@ -300,27 +303,122 @@ def probability_transport(
     check_integer("max_iter", max_iter, 1)
     cost = _as_component(cost)
     problem = read_problem(cost, None, None, a, b)
-    matrix = cost_matrix(cost).to(problem.a.device)
-    if debiased and not (len(matrix) == len(matrix.T) and torch.allclose(matrix, matrix.T)):
-        raise ValueError("The debiased loss needs a symmetric cost.")
-    with torch.no_grad():
-        lowest = matrix.min()
-        exponents = (lowest - matrix) / epsilon
-        h = _initial_potential(initializer, problem, epsilon) / epsilon
-        reached = solve_histograms(exponents, problem.a, problem.b, h, max_iter, tol)
-        f, g = epsilon * reached.log_u + lowest, epsilon * reached.log_v
-        gauge = 0.5 * ((problem.a * f).sum(1) - (problem.b * g).sum(1))[:, None]
-        f, g = f - gauge, g + gauge
-    value = with_weight_gradients(f, g, problem.a, problem.b)
-    error, converged = reached.error, reached.converged
     if debiased:
-        for side in (problem.a, problem.b):
-            own = solve_self_transport(exponents, side.detach(), max_iter, tol)
-            half = 0.5 * (epsilon * (own.log_u + own.log_v) + lowest)
-            value = value - (side * half).sum(1)
-            error, converged = torch.maximum(error, own.error), converged & own.converged
-    parts = (value, f, g, reached.passes, error, converged)
+        _check_symmetric(cost_matrix(cost))
+    solver = _Solver(epsilon, initializer, max_iter, tol)
+    if needs_graph(*problem.inputs):
+        value, f, g, solves = solver.differentiable(problem, debiased=debiased)
+    else:
+        kernel = solver.kernel(problem)
+        reached, f, g = solver.solve(problem, kernel)
+        solves = [reached]
+        value = (problem.a * f).sum(1) + (problem.b * g).sum(1)
+        if debiased:
+            for side in (problem.a, problem.b):
+                own, half = solver.solve_with_itself(side, kernel)
+                solves.append(own)
+                value = value - (side * half).sum(1)
+    passes, error, converged = solves[0].passes, solves[0].error, solves[0].converged
+    for own in solves[1:]:
+        error, converged = torch.maximum(error, own.error), converged & own.converged
+    parts = (value, f, g, passes, error, converged)
     return ProbabilityTransport(*(parts if problem.batched else (part[0] for part in parts)))
+
+
+class _Kernel(NamedTuple):
+    """Minus the costs in units of epsilon, the largest being zero, and the lowest cost."""
+
+    exponents: Tensor
+    lowest: Tensor
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """How problems with one small cost are solved: parameters of :func:`probability_transport`."""
+
+    epsilon: float
+    initializer: Any
+    max_iter: int
+    tol: float
+
+    def kernel(self, problem: Problem) -> _Kernel:
+        """What all iterations of the problem share."""
+        with torch.no_grad():
+            if len(problem.points) == 1:
+                matrix = problem.points[0]
+            elif problem.points:
+                matrix = problem.cost.pairwise(*problem.points)
+            else:
+                matrix = problem.cost.matrix().to(problem.a.device)
+            lowest = matrix.min()
+            return _Kernel((lowest - matrix) / self.epsilon, lowest)
+
+    def solve(self, problem: Problem, kernel: _Kernel) -> tuple[HistogramIterates, Tensor, Tensor]:
+        """Solve, and return potentials in the units of the cost with equal means."""
+        with torch.no_grad():
+            h = _initial_potential(self.initializer, problem, self.epsilon) / self.epsilon
+            a, b = problem.a, problem.b
+            reached = solve_histograms(kernel.exponents, a, b, h, self.max_iter, self.tol)
+            f, g = self.epsilon * reached.log_u + kernel.lowest, self.epsilon * reached.log_v
+            gauge = 0.5 * ((a * f).sum(1) - (b * g).sum(1))[:, None]
+            return reached, f - gauge, g + gauge
+
+    def solve_with_itself(self, side: Tensor, kernel: _Kernel) -> tuple[HistogramIterates, Tensor]:
+        """Solve one side with itself, and return the mean of its two potentials."""
+        with torch.no_grad():
+            own = solve_self_transport(kernel.exponents, side, self.max_iter, self.tol)
+            return own, 0.5 * (self.epsilon * (own.log_u + own.log_v) + kernel.lowest)
+
+    def differentiable(
+        self, problem: Problem, *, debiased: bool
+    ) -> tuple[Tensor, Tensor, Tensor, list[HistogramIterates]]:
+        """Solve for a value and potentials that follow the inputs of the problem."""
+        moves = needs_graph(*problem.points)
+        solves: list[HistogramIterates] = []
+        found: list[tuple[Problem, _Kernel]] = []
+
+        def solve(*inputs: Tensor) -> Solution:
+            plain = problem.plain(*inputs)
+            kernel = self.kernel(plain)
+            reached, f, g = self.solve(plain, kernel)
+            found.append((plain, kernel))
+            solves.append(reached)
+            return self._solution(plain, plain.a, plain.b, f, g, moves=moves)
+
+        def solve_with_itself(side: Tensor, *_: Tensor) -> Solution:
+            plain, kernel = found[0]
+            own, half = self.solve_with_itself(side, kernel)
+            solves.append(own)
+            return self._solution(plain, side, side, half, half, moves=moves)
+
+        once = SolvedOnce(solve)
+        value = DualValue.apply(once, *problem.inputs)
+        f, g = Potentials.apply(once, *problem.inputs)
+        if debiased:
+            for side in (problem.a, problem.b):
+                own = DualValue.apply(SolvedOnce(solve_with_itself), side, side, *problem.points)
+                value = value - 0.5 * own
+        return value, f, g, solves
+
+    def _solution(self, problem: Problem, a, b, f, g, *, moves: bool) -> Solution:
+        return Solution(
+            costs=problem.costs,
+            cost=problem.cost,
+            points=tuple(point.detach() for point in problem.points),
+            a=a.detach(),
+            b=b.detach(),
+            f=f,
+            g=g,
+            h=(g - problem.column) / self.epsilon,
+            epsilon=self.epsilon,
+            scaled_epsilon=self.epsilon / problem.unit,
+            moves=moves,
+        )
+
+
+def _check_symmetric(matrix: Tensor) -> None:
+    if len(matrix) != len(matrix.T) or not torch.allclose(matrix, matrix.T):
+        raise ValueError("The debiased loss needs a symmetric cost.")
 
 
 def _as_component(cost: Any) -> Component:

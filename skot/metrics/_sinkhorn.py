@@ -145,8 +145,9 @@ def sinkhorn_divergence(
     Returns
     -------
     divergence : float, Tensor of shape () or (n_problems,), or SinkhornDivergence
-        A tensor that carries gradients if an input requires one, and for a batch. In the units of
-        the cost: for the squared Euclidean cost, of a squared distance.
+        A tensor for a batch, and if an input requires a gradient: differentiable twice in points
+        and weights of two samples; a default `epsilon` counts as a constant. In the units of the
+        cost: for the squared Euclidean cost, of a squared distance.
 
     Raises
     ------

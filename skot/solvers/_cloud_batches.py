@@ -22,9 +22,9 @@ from skot.solvers._solve import Settings
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils.tensors import to_tensor
 
-#: Entries of the kernels of a chunk: on a CPU they stay in its second cache. Problems of more than
-#: half as many are solved one by one.
-_CHUNK_ENTRIES, _LARGE = 2**17, 2**16
+#: Entries of the kernels of a chunk: on a CPU they stay in its second cache. Beyond so many entries
+#: of one problem, problems are as fast one by one.
+_CHUNK_ENTRIES, _LARGE = 2**17, 2**13
 #: The same where the memory of the device is the limit.
 _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays.
@@ -195,6 +195,56 @@ class CloudSolve:
             epsilon=batch.epsilon,
             passes=state.passes,
         )
+
+
+class _ValueOfWeights(torch.autograd.Function):
+    """Dual values as functions of the weights, differentiable once.
+
+    TODO(merge): take the functions of :mod:`skot.solvers._derivatives`, with points.
+    """
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b, f, g)
+        return linalg.vecdot(a, f) + linalg.vecdot(b, g)
+
+    @staticmethod
+    def backward(ctx, *upstream):
+        f, g = _FixedPotentials.apply(*ctx.saved_tensors)
+        return upstream[0][:, None] * f, upstream[0][:, None] * g, None, None
+
+
+class _FixedPotentials(torch.autograd.Function):
+    """Potentials, which depend on the weights but cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor, f: Tensor, g: Tensor):
+        return f.clone(), g.clone()
+
+    @staticmethod
+    def backward(ctx, *upstream):
+        raise RuntimeError(
+            "Dual values of batches of different clouds can be differentiated once: solve one "
+            "problem at a time for second derivatives."
+        )
+
+
+def values_of_weights(a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    """Dual values, with their gradients with respect to weights: the potentials.
+
+    Parameters
+    ----------
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights in their graph.
+    f, g : Tensor of shape (n_problems, n), (n_problems, m)
+        Optimal potentials.
+
+    Returns
+    -------
+    values : Tensor of shape (n_problems,)
+        Differentiable once.
+    """
+    return _ValueOfWeights.apply(a, b, f, g)
 
 
 def check_cloud_options(settings: Settings, class_cost) -> None:

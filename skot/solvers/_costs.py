@@ -163,6 +163,10 @@ class PointCosts:
         left, right, row, column = self._factors
         return float(row.mean() + column.mean() - left.mean(0) @ right.mean(0))
 
+    def range(self) -> float:
+        """Bound on the range of the costs, up to row constants."""
+        return self.magnitude()
+
     def magnitude(self) -> float:
         """Bound on the size of the terms that are added up in a logit times epsilon."""
         if self._factors is None:
@@ -212,6 +216,10 @@ class MatrixCosts:
         """Typical cost."""
         return float((self._matrix - self._matrix.min()).mean())
 
+    def range(self) -> float:
+        """Range of the costs."""
+        return float(self._matrix.max() - self._matrix.min())
+
     def magnitude(self) -> float:
         """Bound on the size of the terms that are added up in a logit times epsilon."""
         return 2.0 * float(self._matrix.abs().max())
@@ -238,6 +246,20 @@ class GridCosts:
     def row_constant(self) -> Tensor:
         """Nothing is left out of the rows, shape (n,)."""
         return torch.zeros(self.shape[0], dtype=torch.float64, device=self.device)
+
+    @property
+    def largest(self) -> float:
+        """The cost between opposite corners."""
+        return sum(float(cost.max()) for cost in self._axis_costs)
+
+    @property
+    def scale(self) -> float:
+        """Mean cost between two points of the grid."""
+        return sum(float(cost.mean()) for cost in self._axis_costs)
+
+    def axis_kernels(self, epsilon: float) -> list[Tensor]:
+        """Return the kernel of each axis, shape (n_k, n_k): their product is that of the grid."""
+        return [(-cost / epsilon).exp() for cost in self._axis_costs]
 
     def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
         """See :meth:`PointCosts.logit_tiles`."""

@@ -6,7 +6,9 @@ dtype. Kernels are described in :mod:`skot.solvers._kernels`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -112,23 +114,12 @@ def annealing_schedule(epsilon: float, scale: float) -> list[float]:
     return epsilons[::-1]
 
 
-def extrapolate(potentials: list[Tensor], epsilons: list[float], epsilon: float) -> Tensor:
-    """Guess the potential at the next epsilon, linearly from the last two.
+#: An array of NumPy or of torch.
+_Potential = TypeVar("_Potential", Tensor, np.ndarray)
 
-    Parameters
-    ----------
-    potentials : list of Tensor
-        Potentials g found so far, in the order of the annealing.
-    epsilons : list of float
-        Their regularisations.
-    epsilon : float
-        The next one.
 
-    Returns
-    -------
-    potential : Tensor
-        The guess.
-    """
+def extrapolate(potentials: list[_Potential], epsilons: list[float], epsilon: float) -> _Potential:
+    """Guess the potential at the next epsilon, linearly from the last two that were found."""
     if len(potentials) < 2:
         return potentials[-1]
     slope = (potentials[-1] - potentials[-2]) / (epsilons[-1] - epsilons[-2])

@@ -73,7 +73,7 @@ def target_half_step(
     half_steps : HalfSteps
         Residual and error.
     """
-    lost = bool(column_sums.min() < _LOST_COLUMN)
+    lost = not bool(column_sums.min() >= _LOST_COLUMN)  # not a number is lost too
     log_masses = change + column_sums.clamp_min(torch.finfo(column_sums.dtype).tiny).log()
     # Rows are normalised, so the masses sum to one but for rounding: sums in float32 can be off
     # by a common factor of 1e-6, which would look like an error of the marginal.

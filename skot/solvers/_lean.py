@@ -6,6 +6,7 @@ accelerated step follows a block of plain passes, and where passes are slow to c
 method takes over (:mod:`skot.solvers._newton`).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -185,6 +186,13 @@ class _Iteration:
         self._memory = memory
         self._block = block_length(kernel.costs.shape, memory)
 
+    def _next_block(self, before: float, reached: LeanPass, tol: float) -> int:
+        """Passes to the next check: fewer where the arrival is near, at the present rate."""
+        if self._block == 1 or not tol < reached.error < before:
+            return self._block
+        rate = math.log(before / reached.error) / reached.n_passes
+        return max(1, min(self._block, math.ceil(math.log(reached.error / tol) / rate)))
+
     def run(
         self,
         h: np.ndarray,
@@ -205,10 +213,12 @@ class _Iteration:
         last = min(first + max_passes, progress.max_iter)
         # A start that is given may be the solution: one pass tells.
         block = 1 if is_warm else self._block
+        error = 1.0
         while True:
             reached = kernel.passes(h, int(min(block, last - progress.n_passes)))
-            block = self._block
-            progress.record(reached.error, kernel.epsilon, reached.count)
+            block = self._next_block(error, reached, arrival.tol)
+            error = reached.error
+            progress.record(reached.error, kernel.epsilon, reached.n_passes)
             arrived = reached.is_arrival(arrival)
             if arrived or progress.n_passes >= last or progress.stopped:
                 return reached, arrived

@@ -94,7 +94,7 @@ class LeanPass(NamedTuple):
         L1 error of the target marginal at `h`.
     lost : bool
         Whether a column was out of reach of the exponentials.
-    count : int
+    n_passes : int
         Passes done.
     """
 
@@ -102,7 +102,7 @@ class LeanPass(NamedTuple):
     plain: np.ndarray
     error: float
     lost: bool
-    count: int
+    n_passes: int
 
     def is_arrival(self, arrival: Arrival) -> bool:
         """Whether h counts as a solution."""
@@ -157,13 +157,13 @@ class LeanKernel:
         """Whether scalings relative to the absorbed potential are safe."""
         return _largest(h - self.absorbed) <= _LARGEST_SCALING
 
-    def passes(self, h: np.ndarray, count: int) -> LeanPass:
+    def passes(self, h: np.ndarray, n_passes: int) -> LeanPass:
         """Do some plain passes from h; `row_sums`, `scaling`, `column_sums` are of the last."""
         kernel, a, b = self.kernel, self.a, self.b
         r, t, s = self.row_sums, self._source, self.scaling
         c, before = self._sums
         np.multiply(b, np.exp(h - self.absorbed), out=s)
-        for i in range(count):
+        for i in range(n_passes):
             if i:
                 np.divide(b, c, out=s)
                 c, before = before, c
@@ -171,13 +171,13 @@ class LeanKernel:
             np.divide(a, r, out=t)
             np.dot(t, kernel, out=c)
         self.column_sums = c
-        if count > 1:
+        if n_passes > 1:
             h = self.absorbed - np.log(before)
         work = np.multiply(s, c, out=self._work)
         work -= b
         error = float(_add(np.abs(work, out=work)))
         lost = not float(_minimum(c)) >= _LOST_COLUMN
-        return LeanPass(h, self.absorbed - np.log(c), error, lost, count)
+        return LeanPass(h, self.absorbed - np.log(c), error, lost, n_passes)
 
     def row_log(self) -> np.ndarray:
         """Logarithm of the row sums of the last pass, shape (n,)."""

@@ -139,5 +139,9 @@ def _as_array(values: Any) -> np.ndarray | None:
             return None
         if values.dtype not in (torch.float64, torch.float32):
             return None
-        return values.numpy()
+        try:
+            return values.numpy()
+        except RuntimeError:
+            # Under a transform of torch.func, whose tensors have no storage.
+            return None
     return values if type(values) is np.ndarray and values.dtype in _FLOATS else None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
+from skot.solvers._derivatives import PlanEntries, PlanGraph, PlanProduct, needs_graph
 
 
 class EntropicPlan:
@@ -17,6 +18,9 @@ class EntropicPlan:
 
     The source potential is always the exact half step of the target potential, so the source
     marginal holds to rounding; the target marginal holds to the marginal error of the solve.
+
+    Products and the array follow the inputs of the solve that require a gradient; tiles, marginals
+    and the cost are plain numbers without one.
 
     Parameters
     ----------
@@ -35,6 +39,7 @@ class EntropicPlan:
     """
 
     def __init__(self, costs, a: Tensor, b: Tensor, h: Tensor, epsilon: float, unit, constant):
+        self._graph: PlanGraph | None = None
         self._costs = costs
         self._a, self._b = a, b
         self._h, self._epsilon = h, epsilon
@@ -75,10 +80,9 @@ class EntropicPlan:
         Returns
         -------
         product : Tensor of shape (n,) or (n, k)
-            ``P @ values``. Memory O(n k + m k).
+            ``P @ values``. Memory O(n k + m k). Differentiable once in the inputs of the solve.
         """
-        values = values.detach().to(self._a)
-        return torch.cat([tile @ values for _, tile in self.tiles()])
+        return self._differentiable_product(values, transposed=False)
 
     def apply_transpose(self, values: Tensor) -> Tensor:
         """Transposed plan times values given on the sources.
@@ -91,9 +95,28 @@ class EntropicPlan:
         Returns
         -------
         product : Tensor of shape (m,) or (m, k)
-            ``P.T @ values``. Memory O(n k + m k).
+            ``P.T @ values``. Memory O(n k + m k). Differentiable once in the inputs of the solve.
         """
-        values = values.detach().to(self._a)
+        return self._differentiable_product(values, transposed=True)
+
+    def _differentiable_product(self, values: Tensor, *, transposed: bool) -> Tensor:
+        values = values.to(self._a)
+        if self._graph is not None:
+            inputs = self._graph.inputs()
+            if needs_graph(values, *inputs):
+                return PlanProduct.apply(
+                    self._multiply, self._graph.solve, transposed, values, *inputs
+                )
+        elif needs_graph(values):
+            inputs = self._a, self._b
+            return PlanProduct.apply(self._multiply, None, transposed, values, *inputs)
+        return self._multiply(values, transposed)
+
+    def _multiply(self, values: Tensor, transposed: bool) -> Tensor:
+        """Plan, or its transpose, times values of shape (m, ...) or (n, ...), without a graph."""
+        values = values.detach()
+        if not transposed:
+            return torch.cat([tile @ values for _, tile in self.tiles()])
         product = values.new_zeros(self.shape[1], *values.shape[1:])
         for rows, tile in self.tiles():
             product += tile.T @ values[rows]
@@ -105,8 +128,16 @@ class EntropicPlan:
         Returns
         -------
         plan : Tensor of shape (n, m)
-            In float64. Memory O(n m).
+            In float64. Memory O(n m). Differentiable once in the inputs of the solve.
         """
+        if self._graph is not None:
+            inputs = self._graph.inputs()
+            if needs_graph(*inputs):
+                return PlanEntries.apply(self._form, self._graph.solve, *inputs)
+        return self._form()
+
+    def _form(self) -> Tensor:
+        """Plan without a graph, shape (n, m)."""
         return torch.cat([tile for _, tile in self.tiles()])
 
     def marginals(self) -> tuple[Tensor, Tensor]:
@@ -115,7 +146,7 @@ class EntropicPlan:
         Returns
         -------
         source, target : Tensor of shape (n,), (m,)
-            The marginals that the plan has.
+            The marginals that the plan has, as plain numbers: multiply by ones for a gradient.
         """
         source, target = torch.zeros_like(self._a), torch.zeros_like(self._b)
         for rows, tile in self.tiles():
@@ -135,3 +166,16 @@ class EntropicPlan:
         total += float(self._a @ self._costs.row_constant)
         row, column = self._constant
         return self._unit * total + float(self._a @ row) + float(target @ column)
+
+
+def attach_graph(plan: EntropicPlan, graph: PlanGraph) -> None:
+    """Make the products and the array of a plan differentiable.
+
+    Parameters
+    ----------
+    plan : EntropicPlan
+        Changed.
+    graph : PlanGraph
+        What it depends on.
+    """
+    plan._graph = graph

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, SupportCost, check_cost
+from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
 from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
-from skot.solvers._envelope import MatrixPlanCost, PlanCost
 from skot.utils.tensors import to_tensor
 from skot.utils.validation import check_points
 
@@ -34,6 +33,8 @@ class Problem:
         Weights that sum to one; they may require gradients.
     batched : bool
         Whether the caller passed a batch.
+    class_cost : tuple or None
+        Class indices of the sources and cost table of the classes, in the caller's units.
     """
 
     cost: Any
@@ -45,27 +46,31 @@ class Problem:
     a: Tensor
     b: Tensor
     batched: bool
+    class_cost: tuple[Tensor, Tensor] | None = None
 
-    def attach(self, value: Tensor, plan) -> Tensor:
-        """Give a value its gradient with respect to the costs.
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What derivatives are taken with respect to: weights and points ``(a, b, *points)``."""
+        return self.a, self.b, *self.points
+
+    def plain(self, a: Tensor, b: Tensor, *points: Tensor) -> "Problem":
+        """Read the problem from its inputs without the wrappers of a transform of `torch.func`.
 
         Parameters
         ----------
-        value : Tensor of shape ()
-            Dual value.
-        plan : EntropicPlan
-            The optimal plan.
+        a, b, *points : Tensor
+            What :attr:`inputs` are underneath.
 
         Returns
         -------
-        value : Tensor of shape ()
-            The same number.
+        problem : Problem
+            This one where there were none.
         """
-        if not any(t.requires_grad for t in self.points):
-            return value
-        if len(self.points) == 1:
-            return value + MatrixPlanCost.apply(self.points[0], plan)
-        return value + PlanCost.apply(*self.points, self.cost, plan)
+        if a is self.a:
+            return self
+        cost = PrecomputedCost(points[0]) if len(points) == 1 else self.cost
+        x, y = points if len(points) == 2 else (None, None)
+        return read_problem(cost, x, y, a, b, self.class_cost)
 
 
 def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
@@ -97,7 +102,8 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
     if x is not None or y is not None or class_cost is not None:
         raise ValueError(f"{type(cost).__name__} has its own supports: pass weights only.")
     if isinstance(cost, SupportCost):
-        return _read_points(check_cost(cost.cost), *cost.points(), a, b, None)
+        # The component's own copies of its points would leave their graph.
+        return _read_points(check_cost(cost.cost), cost.x, cost.y, a, b, None)
     if isinstance(cost, GridCost):
         like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
         a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)
@@ -123,11 +129,18 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
     a, b, batched = _read_weights(a, b, len(x), len(y), x.device)
     with torch.no_grad():
         pair = cost.standardize(x.detach(), y.detach(), a.detach().mean(0), b.detach().mean(0))
+        scaled_class_cost = None
         if class_cost is not None:
             labels, table = class_cost
-            class_cost = labels.to(x.device), table.to(x) / pair.scale
-        costs = PointCosts(cost, pair.x, pair.y, class_cost)
-    return Problem(cost, (x, y), costs, pair.scale, pair.row, pair.column, a, b, batched)
+            if table.requires_grad:
+                raise ValueError(
+                    "The costs of classes are constants: a table that requires a gradient would "
+                    "get none. Detach it."
+                )
+            scaled_class_cost = labels.to(x.device), table.to(x) / pair.scale
+        costs = PointCosts(cost, pair.x, pair.y, scaled_class_cost)
+    scale = pair.scale, pair.row, pair.column
+    return Problem(cost, (x, y), costs, *scale, a, b, batched, class_cost)
 
 
 def _as_float64(values, name: str) -> Tensor:

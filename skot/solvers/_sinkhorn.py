@@ -5,22 +5,31 @@ The flow of one call: read the problem, put it in well-scaled coordinates
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
+from skot.solvers._adjoint import Solution
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
-from skot.solvers._cloud_batches import check_cloud_options, solve_clouds
+from skot.solvers._cloud_batches import check_cloud_options, solve_clouds, values_of_weights
 from skot.solvers._cloud_input import is_cloud_batch, read_clouds
-from skot.solvers._envelope import with_weight_gradients
+from skot.solvers._derivatives import (
+    DualValue,
+    PlanGraph,
+    Potentials,
+    SolvedOnce,
+    has_tangents,
+    needs_graph,
+)
 from skot.solvers._iteration import Iterate, Progress
 from skot.solvers._lean import solve_lean
 from skot.solvers._lean_kernel import is_shared
 from skot.solvers._lean_problem import LeanProblem, plain_arrays, read_lean
-from skot.solvers._plan import EntropicPlan
+from skot.solvers._plan import EntropicPlan, attach_graph
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
@@ -41,6 +50,8 @@ class SinkhornResult:
         Potentials of source and target in float64, with ``<a, f> = <b, g>``. They are finite on
         points without mass too, where they extend the optimality conditions. For clouds of
         different sizes they are as long as the largest, and zero beyond the end of a cloud.
+        Differentiable once with respect to inputs that require a gradient, but not yet for
+        different clouds.
     plan : EntropicPlan
         The plan, formed only where it is asked for.
     marginal_error : float or Tensor of shape (n_problems,)
@@ -49,7 +60,7 @@ class SinkhornResult:
         Whether `marginal_error` is at most the tolerance, and g the soft c-transform of f at every
         target with mass, up to that share of the range of the costs.
     dual_value : Tensor of shape ()
-        Dual value; carries the gradient with respect to inputs that require one.
+        Dual value; differentiable twice with respect to inputs that require a gradient.
     n_iter : int
         Passes over the kernel, those at larger regularisations included.
     errors : tuple of float
@@ -74,7 +85,7 @@ class SinkhornResult:
 
     @property
     def cost_value(self) -> "float | Tensor":
-        """Transport cost ``<C, P>``; the first call does one pass over the kernel."""
+        """Transport cost ``<C, P>``, without a gradient; the first call does one pass."""
         if isinstance(self.plan, tuple):
             return torch.tensor([plan.cost for plan in self.plan], dtype=torch.float64)
         return self.plan.cost
@@ -84,7 +95,8 @@ class SinkhornResult:
         r"""Primal value :math:`\langle C, P \rangle + \epsilon\, KL(P \| a b^\top)` of the plan.
 
         The plan meets its target marginal up to `marginal_error`, so this exceeds the dual value
-        up to that error times the range of g.
+        up to that error times the range of g. It carries no gradient: that of `dual_value` is the
+        derivative of both.
         """
         if isinstance(self.plan, tuple):
             problems = zip(self.plan, self.f, self.g, strict=True)
@@ -97,7 +109,8 @@ def _primal_value(plan: EntropicPlan, f: Tensor, g: Tensor) -> float:
     """<C, P> + epsilon KL(P | a b') = <P 1, f> + <P' 1, g> for a plan in scaling form."""
     source, target = plan.marginals()
     # Padding of a batch is beyond the plan.
-    return float(source @ f[: len(source)] + target @ g[: len(target)])
+    f, g = f.detach()[: len(source)], g.detach()[: len(target)]
+    return float(source @ f + target @ g)
 
 
 def sinkhorn(
@@ -200,11 +213,25 @@ def sinkhorn(
     Notes
     -----
     Memory is 4 n m bytes with the kernel stored in float32 (8 n m in float64), O(n + m) when
-    streamed. `dual_value` is differentiable with respect to x, y, a, b and a precomputed matrix:
-    by the envelope theorem the gradients are averages under the plan, exact in the limit of
-    ``tol`` to 0. Gradients of points are available for single problems.
+    streamed.
 
-    Different clouds of up to ``n * m = 2**16`` pairs are iterated together, a chunk of problems
+    `dual_value` is differentiable twice with respect to x, y, a, b, a precomputed matrix and the
+    points of a `SupportCost`, for one problem and for a batch. By the envelope theorem the
+    gradients are averages under the plan, exact in the limit of ``tol`` to 0, from one pass. Second
+    derivatives are implicit [4]_: a product with the Hessian refines the potentials by a few of
+    Newton's steps and solves one linear system by conjugate gradients, on the plan kept in memory
+    or streamed as the kernel is. They are correct to 1e-4 of their size at the default tolerance,
+    and a `ConvergenceWarning` tells where the potentials could not be made accurate enough.
+
+    `f`, `g` and the products and the array of `plan` are differentiable once, in the same inputs
+    and in the values that are multiplied. What is not offered raises: a derivative more, forward
+    mode, `torch.func.vmap`, a class cost that requires a gradient. `cost_value`, `primal_value`,
+    the marginals and tiles of the plan, and the errors are plain numbers without a gradient. Where
+    a weight is zero, derivatives with respect to it are those into the simplex. Where points
+    coincide, a p-norm counts as having the derivative zero.
+
+    Dual values of different clouds are differentiable once, with respect to weights. Such problems
+    of up to ``n * m = 2**13`` pairs are iterated together, a chunk of problems
     at a time (on a GPU as many as fit), each until it has arrived; larger ones, and those that the
     common iteration finds hard, one by one. Their kernels are in float64. The cost per problem
     falls with the number of problems, and results do not depend on which problems are solved with
@@ -218,6 +245,8 @@ def sinkhorn(
        transport problems. SIAM Journal on Scientific Computing, 41(3), Algorithm 2.
     .. [3] Walker, H. F. and Ni, P. (2011). Anderson acceleration for fixed-point iterations. SIAM
        Journal on Numerical Analysis, 49(4), Section 2.
+    .. [4] Luise, G., Rudi, A., Pontil, M. and Ciliberto, C. (2018). Differential properties of
+       Sinkhorn approximation for learning with Wasserstein distance. NeurIPS, Theorem 2.
 
     Examples
     --------
@@ -245,29 +274,38 @@ def sinkhorn(
         check_cloud_options(settings, class_cost)
         batch = read_clouds(cost, x, y, a, b, epsilon)
         solution = solve_clouds(batch, settings, initializer, max_iter, on_iteration)
-        value = with_weight_gradients(solution.f, solution.g, batch.a, batch.b)
+        value = values_of_weights(batch.a, batch.b, solution.f, solution.g)
         return SinkhornResult(dual_value=value, **solution._asdict())
     settings.check()
-    if initializer is None and class_cost is None:
+    if initializer is None and class_cost is None and not has_tangents():
         arrays = plain_arrays(cost, x, y, a, b, settings)
         if arrays is not None:
             with SerialBlas(is_shared(len(arrays[0]), *arrays[1].shape)):
                 lean = read_lean(*arrays)
                 if lean is not None:
                     return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
-    if isinstance(cost, PrecomputedCost):
-        cost.validate()  # cloning would cut a matrix from its graph
+    if isinstance(cost, (PrecomputedCost, SupportCost)):
+        cost.validate()  # cloning would cut a matrix or points from their graph
     else:
         cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
     problem = read_problem(cost, x, y, a, b, class_cost)
     progress = Progress(max_iter, on_iteration, unit=problem.unit)
     if initializer is None and not annealing:
         initializer = ZerosInitializer()
-    with torch.no_grad():
-        g = _initial_potential(initializer, problem, epsilon)
-        reached = _solve(problem, g, settings, progress)
-        f, g, plans = _translate(problem, reached, epsilon)
-    return _result(problem, f, g, plans, reached, settings, progress)
+
+    def solve(problem: Problem) -> _Solved:
+        with torch.no_grad():
+            g = _initial_potential(initializer, problem, epsilon)
+            reached = _solve(problem, g, settings, progress)
+            return _translate(problem, reached, settings)
+
+    if needs_graph(*problem.inputs):
+        result = _differentiable_result(problem, solve, settings, progress)
+    else:
+        solved = solve(problem)
+        value = (problem.a * solved.f).sum(1) + (problem.b * solved.g).sum(1)
+        result = _result(solved, value, solved.f, solved.g, None, settings, progress)
+    return result if problem.batched else _single(result)
 
 
 def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) -> SinkhornResult:
@@ -294,7 +332,7 @@ def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) ->
         plan=problem.plan(solution.h, epsilon),
         marginal_error=solution.error,
         converged=solution.converged,
-        dual_value=torch.tensor(float(problem.a @ f + problem.b @ g), dtype=torch.float64),
+        dual_value=torch.from_numpy(np.asarray(problem.a @ f + problem.b @ g)),
         n_iter=progress.n_passes,
         errors=tuple(progress.errors),
         epsilon=epsilon,
@@ -336,35 +374,96 @@ def _solve(problem: Problem, g: Tensor | None, settings: Settings, progress: Pro
     return solve_supported(problem.costs, a, b, g, settings, progress)
 
 
-def _translate(problem: Problem, reached: Iterate, epsilon: float):
+class _Solved(NamedTuple):
+    """A solved problem: what was reached, its potentials in the caller's units, and the plans."""
+
+    reached: Iterate
+    f: Tensor
+    g: Tensor
+    plans: tuple[EntropicPlan, ...]
+    solution: Solution
+
+
+def _translate(problem: Problem, reached: Iterate, settings: Settings) -> _Solved:
     """Potentials in the caller's units, and the plans."""
-    scaled_epsilon = epsilon / problem.unit
+    epsilon, scaled_epsilon = settings.epsilon, settings.epsilon / problem.unit
     f = problem.unit * (problem.costs.row_constant - scaled_epsilon * reached.row_log)
     g = epsilon * reached.h
     f, g = f + problem.row, g + problem.column
     a, b = problem.a.detach(), problem.b.detach()
     gauge = 0.5 * ((a * f).sum(1) - (b * g).sum(1))[:, None]
+    f, g = f - gauge, g + gauge
     constant = (problem.row, problem.column)
     plans = tuple(
         EntropicPlan(problem.costs, a[i], b[i], h, scaled_epsilon, problem.unit, constant)
         for i, h in enumerate(reached.h)
     )
-    return f - gauge, g + gauge, plans
+    solution = Solution(
+        costs=problem.costs,
+        cost=problem.cost,
+        points=tuple(point.detach() for point in problem.points),
+        a=a,
+        b=b,
+        f=f,
+        g=g,
+        h=reached.h,
+        epsilon=epsilon,
+        scaled_epsilon=scaled_epsilon,
+        storage=settings.storage,
+    )
+    return _Solved(reached, f, g, plans, solution)
 
 
-def _result(problem: Problem, f, g, plans, reached: Iterate, settings, progress) -> SinkhornResult:
-    value = with_weight_gradients(f, g, problem.a, problem.b)
-    error, passes = reached.error, reached.passes
+def _differentiable_result(
+    problem: Problem, solve: Callable[[Problem], _Solved], settings: Settings, progress: Progress
+) -> SinkhornResult:
+    """Result whose tensors follow the inputs that require a gradient."""
+    solved: list[_Solved] = []
+    moves = needs_graph(*problem.points)
+
+    def solve_plain(*inputs: Tensor) -> Solution:
+        solved.append(solve(problem.plain(*inputs)))
+        return replace(solved[0].solution, moves=moves)
+
+    once = SolvedOnce(solve_plain)
+    value = DualValue.apply(once, *problem.inputs)
+    f, g = Potentials.apply(once, *problem.inputs)
+    return _result(solved[0], value, f, g, (once, problem.inputs), settings, progress)
+
+
+def _result(solved: _Solved, value, f, g, graph, settings, progress) -> SinkhornResult:
+    """Result of a batch."""
+    error, passes = solved.reached.error, solved.reached.passes
     if passes is None:
         passes = torch.full(error.shape, progress.n_passes, device=error.device)
-    converged = reached.converged
-    common = {
-        "n_iter": progress.n_passes,
-        "errors": tuple(progress.errors),
-        "epsilon": settings.epsilon,
-    }
-    if problem.batched:
-        return SinkhornResult(f, g, plans, error, converged, value, **common, passes=passes)
-    value = problem.attach(value[0], plans[0])
-    solution = f[0], g[0], plans[0], float(error[0]), bool(converged[0]), value
-    return SinkhornResult(*solution, **common, passes=int(passes[0]))
+    plans = solved.plans
+    if graph is not None:
+        for i, plan in enumerate(plans):
+            once, inputs = graph
+            attach_graph(plan, PlanGraph(once, inputs, i))
+    return SinkhornResult(
+        f=f,
+        g=g,
+        plan=plans,
+        marginal_error=error,
+        converged=solved.reached.converged,
+        dual_value=value,
+        n_iter=progress.n_passes,
+        errors=tuple(progress.errors),
+        epsilon=settings.epsilon,
+        passes=passes,
+    )
+
+
+def _single(result: SinkhornResult) -> SinkhornResult:
+    """Result of one problem from that of a batch of one."""
+    return replace(
+        result,
+        f=result.f[0],
+        g=result.g[0],
+        plan=result.plan[0],  # type: ignore[index]
+        marginal_error=float(result.marginal_error[0]),  # type: ignore[index]
+        converged=bool(result.converged[0]),  # type: ignore[index]
+        dual_value=result.dual_value[0],
+        passes=int(result.passes[0]),  # type: ignore[index]
+    )

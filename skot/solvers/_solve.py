@@ -32,6 +32,8 @@ from skot.utils._threads import SerialBlas
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
 SMALL, _EASY_TOL = 2**20, 1e-3
+#: A kernel of so many entries (64 KiB) is kept whatever the working memory.
+_ANY_MEMORY = 2**13
 #: Up to this many entries one problem on the CPU is solved by the core in NumPy.
 _LEAN = 2**19
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
@@ -111,6 +113,8 @@ class Settings:
         """Whether a kernel is kept in memory."""
         if self.storage != "auto":
             return self.storage == "kernel"
+        if n_entries <= _ANY_MEMORY:
+            return True
         mebibytes = n_entries * torch.finfo(dtype).bits / 8 / 2**20
         return mebibytes <= get_config()["working_memory"]
 
@@ -290,14 +294,14 @@ class PairwiseSolve:
                 memory=settings.memory,
                 annealing=settings.annealing,
                 scale=self._costs.scale,
-                largest=self._costs.magnitude(),
+                largest=self._costs.range(),
                 progress=self._progress,
             ).as_iterate()
 
     def _arrival(self, noise: float = 0.0) -> Arrival:
         settings = self._settings
         tol = max(0.5 * settings.tol, settings.tol - noise)
-        return Arrival(tol, self._costs.magnitude() / settings.epsilon)
+        return Arrival(tol, self._costs.range() / settings.epsilon)
 
     def _iterate(
         self, kernel, h: Tensor, leave=None, *, noise: float = 0.0, max_passes: int | None = None

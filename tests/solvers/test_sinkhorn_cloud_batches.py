@@ -392,6 +392,14 @@ def test_gradients_of_weights():
         torch.testing.assert_close(a[i].grad, alone.grad, atol=1e-6, rtol=1e-6)
 
 
+def test_second_derivatives_are_refused():
+    a = A.clone().requires_grad_(True)
+    value = sinkhorn(X, Y, a, epsilon=0.5).dual_value.sum()
+    (gradient,) = torch.autograd.grad(value, a, create_graph=True)
+    with pytest.raises(RuntimeError, match="can be differentiated once"):
+        gradient.square().sum().backward()
+
+
 def test_gradients_of_points_are_refused():
     x = X.clone().requires_grad_(True)
     for points in (x, list(x)):

@@ -1,10 +1,10 @@
-"""The envelope theorem against finite differences."""
+"""First derivatives of values, potentials and plans against finite differences."""
 
 import pytest
 import torch
 from _problems import random_pair
 
-from skot.costs import GridCost, PNorm, PrecomputedCost
+from skot.costs import GridCost, PNorm, PrecomputedCost, SupportCost
 from skot.solvers import sinkhorn
 
 OPTIONS = {"epsilon": 0.5, "tol": 1e-13, "max_iter": 5000}
@@ -102,9 +102,119 @@ def test_gradients_have_the_dtype_of_the_input():
     assert x.grad.dtype == torch.float32
 
 
-def test_nothing_else_carries_a_graph():
+def test_numbers_without_a_gradient_are_plain():
     x, y, a, b = leaves(*random_pair(6, 5, 2))
-    result = sinkhorn(x, y, a, b, epsilon=0.5)
+    result = sinkhorn(x, y, a, torch.stack([b, b.flip(0)]), epsilon=0.5)
     assert result.dual_value.requires_grad
-    for tensor in (result.f, result.g, result.plan.toarray()):
+    for tensor in (result.cost_value, result.primal_value, *result.plan[0].marginals()):
         assert not tensor.requires_grad
+
+
+@pytest.mark.parametrize("cost", [None, PNorm(p=1.5, power=1.7)])
+def test_a_batch_sums_over_its_problems(cost):
+    x, y, a, b = random_pair(6, 5, 2)
+    x, y, a = leaves(x, y, torch.stack([a, a.flip(0), torch.ones_like(a)]))
+    values = value(x, y, a, b, cost=cost)
+    factors = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)
+    gradients = torch.autograd.grad(factors @ values, (x, y, a))
+    single = sum(k * value(x, y, row, b, cost=cost) for k, row in zip(factors, a, strict=True))
+    for one, other in zip(gradients, torch.autograd.grad(single, (x, y, a)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+def test_a_matrix_with_a_batch_of_weights():
+    _, _, a, b = random_pair(6, 5, 2)
+    matrix = torch.rand(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    inputs = leaves(matrix, torch.stack([a, a.flip(0)]), b)
+    assert torch.autograd.gradcheck(
+        lambda matrix, a, b: sinkhorn(a=a, b=b, cost=PrecomputedCost(matrix), **OPTIONS).dual_value,
+        inputs,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("n_problems", [1, 2])
+def test_supports_keep_their_graph(n_problems):
+    x, y, a, _ = random_pair(6, 5, 2)
+    x, y = leaves(x, y)
+    weights = torch.stack([a, a.flip(0)])[:n_problems]
+
+    def of_supports(x, y):
+        # Not leaves: a copy of the component would refuse them.
+        return sinkhorn(a=weights, cost=SupportCost(x * 1.0, y * 1.0), **OPTIONS).dual_value.sum()
+
+    assert torch.autograd.gradcheck(of_supports, (x, y), atol=1e-6)
+
+
+def test_a_class_table_gets_no_gradient():
+    x, y, _, _ = random_pair(6, 5, 2)
+    table = torch.zeros(2, 5, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match="class"):
+        sinkhorn(x, y, epsilon=0.5, class_cost=(torch.zeros(6, dtype=torch.long), table))
+
+
+@pytest.mark.parametrize("part", ["f", "g", "array"])
+@pytest.mark.parametrize("cost", [None, PNorm(p=1.5, power=1.7)])
+def test_potentials_and_plan(part, cost):
+    def of_inputs(x, y, a, b):
+        result = sinkhorn(x, y, a, b, cost=cost, **OPTIONS)
+        return result.plan.toarray() if part == "array" else getattr(result, part)
+
+    x, y, a, b = random_pair(5, 4, 2)
+    assert torch.autograd.gradcheck(of_inputs, leaves(x, y, 3.0 * a, b), atol=1e-6)
+
+
+@pytest.mark.parametrize("problem", [None, 1])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_plan_products(problem, transposed):
+    x, y, a, b = random_pair(5, 4, 2)
+    values = torch.randn(len(x) if transposed else len(y), 2, dtype=torch.float64)
+    if problem is not None:
+        a = torch.stack([a, a.flip(0)])
+
+    def product(values, x, y, a, b):
+        plan = sinkhorn(x, y, a, b, **OPTIONS).plan
+        plan = plan if problem is None else plan[problem]
+        return plan.apply_transpose(values) if transposed else plan.apply(values)
+
+    assert torch.autograd.gradcheck(product, leaves(values, x, y, a, b), atol=1e-6)
+
+
+def test_values_get_a_gradient_from_a_plan_that_is_constant():
+    plan = sinkhorn(*random_pair(5, 4, 2), epsilon=0.5).plan
+    values = torch.ones(4, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(plan.apply(values).sum(), values)
+    torch.testing.assert_close(gradient, plan.toarray().sum(0))
+    assert not plan.apply(values.detach()).requires_grad
+
+
+def test_potentials_where_there_is_no_mass():
+    x, y, a, b = random_pair(7, 6, 2)
+    a[[1, 4]], b[2] = 0.0, 0.0
+    x, y = leaves(x, y)
+
+    def potentials(x, y):
+        result = sinkhorn(x, y, a, b, **OPTIONS)
+        return torch.cat([result.f, result.g])
+
+    assert torch.autograd.gradcheck(potentials, (x, y), atol=1e-6)
+
+
+# PyTorch compiles decompositions of its own when forward mode is first asked for.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_transforms_of_functions():
+    x, y, a, b = random_pair(6, 5, 2)
+
+    def of_points(x):
+        return value(x, y, a, b)
+
+    expected = torch.autograd.functional.jacobian(of_points, x)
+    torch.testing.assert_close(torch.func.grad(of_points)(x), expected)
+    for transform in (torch.func.hessian, torch.func.jacfwd, torch.func.jacrev):
+        nested = torch.func.grad(of_points) if transform is torch.func.jacrev else of_points
+        with pytest.raises(RuntimeError, match="torch.func.grad"):
+            transform(nested)(x)
+    with pytest.raises(RuntimeError, match="Forward-mode"):
+        torch.func.jvp(of_points, (x,), (x,))
+    with pytest.raises(RuntimeError):
+        torch.func.vmap(of_points)(x[None])
