@@ -27,11 +27,12 @@ from skot.utils.tensors import to_tensor
 _CHUNK_ENTRIES, _LARGE = 2**17, 2**13
 #: The same where the memory of the device is the limit.
 _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
-#: Range of the costs, in units of epsilon, from which annealing pays.
-_WIDE = 3000.0
-#: Passes after which what has not arrived is put into new chunks, and how few problems are then
-#: better off one by one.
-_ROUNDS, _FEW = (72, 120, 240, 480), 4
+#: Range of the costs, in units of epsilon, from which annealing pays; and that from which Newton's
+#: method does, on a CPU and below the tolerance. Only the solver of one problem has them.
+_WIDE, _WIDE_TIGHT, _TIGHT_TOL = 3000.0, 500.0, 1e-4
+#: Passes after which what has not arrived is put into new chunks, on a CPU and elsewhere, and how
+#: few problems are then better off one by one.
+_ROUNDS, _DEVICE_ROUNDS, _FEW = (72, 120), (72, 120, 240, 480), 4
 
 
 class CloudSolution(NamedTuple):
@@ -135,9 +136,15 @@ class CloudSolve:
         state, record = self.state, self._record
         n, m = self.batch.shape
         memory = self._settings.memory
-        budgets = _ROUNDS if memory > 0 else (record.max_iter,)
-        todo = self.costs.range / self.epsilon <= _WIDE
-        entries = _CHUNK_ENTRIES if todo.device.type == "cpu" else _DEVICE_CHUNK_ENTRIES
+        on_cpu = state.h.device.type == "cpu"
+        budgets, entries, widest = _DEVICE_ROUNDS, _DEVICE_CHUNK_ENTRIES, _WIDE
+        if on_cpu:
+            budgets, entries = _ROUNDS, _CHUNK_ENTRIES
+            if memory > 0 and self._settings.tol < _TIGHT_TOL:
+                widest = _WIDE_TIGHT
+        if memory == 0:
+            budgets = (record.max_iter,)
+        todo = self.costs.range / self.epsilon <= widest
         n_passes = 0
         for budget in budgets:
             budget = min(budget, record.max_iter - n_passes)
