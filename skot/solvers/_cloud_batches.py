@@ -137,7 +137,8 @@ class CloudSolve:
         n, m = self.batch.shape
         memory = self._settings.memory
         on_cpu = state.h.device.type == "cpu"
-        budgets, entries, widest = _DEVICE_ROUNDS, _DEVICE_CHUNK_ENTRIES, _WIDE
+        budgets: tuple[int, ...] = _DEVICE_ROUNDS
+        entries, widest = _DEVICE_CHUNK_ENTRIES, _WIDE
         if on_cpu:
             budgets, entries = _ROUNDS, _CHUNK_ENTRIES
             if memory > 0 and self._settings.tol < _TIGHT_TOL:
