@@ -10,6 +10,7 @@ from torch import Tensor
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
 from skot.solvers import SinkhornResult, sinkhorn
+from skot.solvers._cloud_input import CloudBatch, is_cloud_batch, read_clouds
 from skot.utils._warnings import warn_not_converged
 from skot.utils.validation import check_points
 
@@ -23,8 +24,8 @@ class SinkhornDivergence:
 
     Attributes
     ----------
-    value : float or Tensor of shape ()
-        The divergence; a tensor that carries gradients if an input requires one.
+    value : float or Tensor of shape () or (n_problems,)
+        The divergence; a tensor that carries gradients if an input requires one, and for a batch.
     cross : SinkhornResult
         Between the two samples.
     first, second : SinkhornResult
@@ -73,7 +74,7 @@ def sinkhorn_divergence(
     X: Any,
     Y: Any,
     *,
-    epsilon: float | None = ...,
+    epsilon: Any = ...,
     cost: Any = ...,
     a: Any = ...,
     b: Any = ...,
@@ -88,7 +89,7 @@ def sinkhorn_divergence(
     X: Any,
     Y: Any,
     *,
-    epsilon: float | None = ...,
+    epsilon: Any = ...,
     cost: Any = ...,
     a: Any = ...,
     b: Any = ...,
@@ -102,7 +103,7 @@ def sinkhorn_divergence(
     X: Any,
     Y: Any,
     *,
-    epsilon: float | None = None,
+    epsilon: Any = None,
     cost: Any = None,
     a: Any = None,
     b: Any = None,
@@ -122,17 +123,18 @@ def sinkhorn_divergence(
 
     Parameters
     ----------
-    X : array-like or Tensor of shape (n, n_features)
-        First sample.
-    Y : array-like or Tensor of shape (m, n_features)
+    X : array-like or Tensor of shape (n, n_features) or (n_problems, n, n_features)
+        First sample. A leading axis, here and in `Y`, or lists of samples, make a batch of pairs.
+    Y : array-like or Tensor of shape (m, n_features) or (n_problems, m, n_features)
         Second sample.
-    epsilon : float, default=None
+    epsilon : float or array-like of shape (n_problems,), default=None
         Regularisation, in the units of the cost. ``None`` means 0.05 times the mean cost between
-        two points of the same sample, averaged over both samples.
+        two points of the same sample, averaged over both samples; of each pair of a batch.
     cost : str or Cost, default=None
         Ground cost, symmetric; ``None`` means ``"sqeuclidean"``.
     a, b : array-like or Tensor of shape (n,), (m,), default=None
-        Weights; ``None`` means equal weights.
+        Weights; ``None`` means equal weights. For a batch as :func:`skot.solvers.sinkhorn` takes
+        them.
     max_iter : int, default=2000
         Passes of each of the three solves.
     tol : float, default=1e-4
@@ -142,10 +144,10 @@ def sinkhorn_divergence(
 
     Returns
     -------
-    divergence : float, Tensor of shape () or SinkhornDivergence
-        A tensor if an input requires a gradient, differentiable twice in points and weights; a
-        default `epsilon` counts as a constant. In the units of the cost: for
-        the squared Euclidean cost, of a squared distance.
+    divergence : float, Tensor of shape () or (n_problems,), or SinkhornDivergence
+        A tensor for a batch, and if an input requires a gradient: differentiable twice in points
+        and weights of two samples; a default `epsilon` counts as a constant. In the units of the
+        cost: for the squared Euclidean cost, of a squared distance.
 
     Raises
     ------
@@ -175,9 +177,13 @@ def sinkhorn_divergence(
     0.0
     >>> round(sinkhorn_divergence(X, X + 2.0), 3)
     4.0
+    >>> sinkhorn_divergence(np.stack([X, X]), np.stack([X, X + 2.0])).round(decimals=3)
+    tensor([0., 4.], dtype=torch.float64)
     """
     cost = check_cost(cost)
-    if epsilon is None:
+    if epsilon is None and is_cloud_batch(cost, X, Y):
+        epsilon = _default_epsilons(read_clouds(cost, X, Y, a, b))
+    elif epsilon is None:
         epsilon = _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
     options = {"epsilon": epsilon, "cost": cost, "max_iter": max_iter, "tol": tol}
     cross = sinkhorn(X, Y, a, b, **options)
@@ -185,17 +191,30 @@ def sinkhorn_divergence(
     second = sinkhorn(Y, Y, b, b, **options)
     value = cross.dual_value - 0.5 * first.dual_value - 0.5 * second.dual_value
     result = SinkhornDivergence(
-        value if value.requires_grad else float(value), cross, first, second
+        value if value.requires_grad or value.ndim else float(value), cross, first, second
     )
     if return_result:
         return result
-    if not result.converged:
+    if not bool(torch.as_tensor(result.converged).all()):
+        error = torch.as_tensor(result.marginal_error).max()
+        smallest = torch.as_tensor(epsilon).min()
         warn_not_converged(
             f"sinkhorn_divergence did not converge: the L1 marginal error is "
-            f"{result.marginal_error:.2g} after {max_iter} passes, tol={tol:g}. Increase max_iter, "
-            f"epsilon (here {epsilon:.2g}) or tol."
+            f"{float(error):.2g} after {max_iter} passes, tol={tol:g}. Increase max_iter, "
+            f"epsilon (here {float(smallest):.2g}) or tol."
         )
     return result.value
+
+
+def _default_epsilons(batch: CloudBatch) -> Tensor:
+    """Share of the mean cost within samples, for each pair of a batch."""
+    sides = zip(batch.points, (batch.a.detach(), batch.b.detach()), strict=True)
+    spreads = [
+        [batch.cost.scale(x, x, w, w) for x, w in zip(points, weights, strict=True)]
+        for points, weights in sides
+    ]
+    epsilons = _DEFAULT_SHARE * 0.5 * torch.tensor(spreads, dtype=torch.float64).sum(0)
+    return torch.where(epsilons > 0, epsilons, 1.0)
 
 
 def _spread(X, weights, cost) -> float:

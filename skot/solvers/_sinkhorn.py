@@ -15,6 +15,8 @@ from torch import Tensor
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._adjoint import Solution
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
+from skot.solvers._cloud_batches import check_cloud_options, solve_clouds, values_of_weights
+from skot.solvers._cloud_input import is_cloud_batch, read_clouds
 from skot.solvers._derivatives import (
     DualValue,
     PlanGraph,
@@ -40,27 +42,30 @@ class SinkhornResult:
     r"""Solution of one entropic problem, or of a batch of them.
 
     For a batch every attribute but `n_iter`, `errors` and `epsilon` has a leading axis of length
-    n_problems, and `plan` is a tuple.
+    n_problems, and `plan` is a tuple of plans, each of its problem's own shape.
 
     Attributes
     ----------
     f, g : Tensor of shape (n,), (m,)
         Potentials of source and target in float64, with ``<a, f> = <b, g>``. They are finite on
-        points without mass too, where they extend the optimality conditions. Differentiable once
-        with respect to inputs that require a gradient.
+        points without mass too, where they extend the optimality conditions. For clouds of
+        different sizes they are as long as the largest, and zero beyond the end of a cloud.
+        Differentiable once with respect to inputs that require a gradient, but not yet for
+        different clouds.
     plan : EntropicPlan
         The plan, formed only where it is asked for.
     marginal_error : float or Tensor of shape (n_problems,)
         L1 error of the target marginal; the source marginal is exact.
     converged : bool or Tensor of shape (n_problems,)
-        Whether `marginal_error` is at most the tolerance.
+        Whether `marginal_error` is at most the tolerance, and g the soft c-transform of f at every
+        target with mass, up to that share of the range of the costs.
     dual_value : Tensor of shape ()
         Dual value; differentiable twice with respect to inputs that require a gradient.
     n_iter : int
         Passes over the kernel, those at larger regularisations included.
     errors : tuple of float
         Marginal error after each pass (the largest of a batch).
-    epsilon : float
+    epsilon : float or Tensor of shape (n_problems,)
         The regularisation.
     passes : int or Tensor of shape (n_problems,)
         Passes until the marginal error of the problem was at most the tolerance for the first
@@ -75,7 +80,7 @@ class SinkhornResult:
     dual_value: Tensor
     n_iter: int
     errors: tuple[float, ...]
-    epsilon: float
+    epsilon: "float | Tensor"
     passes: "int | Tensor"
 
     @property
@@ -103,7 +108,9 @@ class SinkhornResult:
 def _primal_value(plan: EntropicPlan, f: Tensor, g: Tensor) -> float:
     """<C, P> + epsilon KL(P | a b') = <P 1, f> + <P' 1, g> for a plan in scaling form."""
     source, target = plan.marginals()
-    return float(source @ f.detach() + target @ g.detach())
+    # Padding of a batch is beyond the plan.
+    f, g = f.detach()[: len(source)], g.detach()[: len(target)]
+    return float(source @ f + target @ g)
 
 
 def sinkhorn(
@@ -112,7 +119,7 @@ def sinkhorn(
     a: Any = None,
     b: Any = None,
     *,
-    epsilon: float,
+    epsilon: Any,
     cost: Any = None,
     initializer: Any = None,
     max_iter: int = 2000,
@@ -138,23 +145,29 @@ def sinkhorn(
 
     Parameters
     ----------
-    x : array-like or Tensor of shape (n, n_features), default=None
-        Source points. ``None`` when the cost has its own supports.
-    y : array-like or Tensor of shape (m, n_features), default=None
-        Target points.
+    x : array-like or Tensor of shape (n, n_features) or (n_problems, n, n_features), default=None
+        Source points. ``None`` when the cost has its own supports. A leading axis, here and in
+        `y`, makes a batch of different clouds, and so does a list of n_problems arrays of shape
+        (n_i, n_features).
+    y : array-like or Tensor of shape (m, n_features) or (n_problems, m, n_features), default=None
+        Target points, or a list of n_problems arrays.
     a : array-like or Tensor of shape (n,) or (n_problems, n), default=None
         Source weights, normalised here; ``None`` means equal weights. A leading axis makes a
-        batch of problems that share their cost.
+        batch of problems; they share their cost where the points have no leading axis. For a list
+        of clouds of different sizes, a list of their weights. Weights of zero are padding.
     b : array-like or Tensor of shape (m,) or (n_problems, m), default=None
         Target weights.
-    epsilon : float
-        Regularisation, in the units of the cost.
+    epsilon : float or array-like of shape (n_problems,)
+        Regularisation, in the units of the cost; one for each problem of a batch of different
+        clouds.
     cost : str, Cost, PrecomputedCost, SupportCost or GridCost, default=None
-        Ground cost; ``None`` means ``"sqeuclidean"``.
-    initializer : Initializer or Tensor of shape (m,), default=None
+        Ground cost; ``None`` means ``"sqeuclidean"``. A :class:`skot.costs.PrecomputedCost` may
+        hold n_problems matrices.
+    initializer : Initializer or Tensor of shape (m,) or (n_problems, m), default=None
         Initial target potential, or the component that computes one; the iteration then starts at
         `epsilon` itself. ``None`` starts at a larger regularisation, from the Gaussian closed form
-        where it applies and is cheap, or from zeros without `annealing`.
+        where it applies and is cheap, or from zeros without `annealing`. A batch of different
+        clouds takes potentials or :class:`ZerosInitializer`.
     max_iter : int, default=2000
         Passes over the kernel.
     tol : float, default=1e-4
@@ -166,7 +179,7 @@ def sinkhorn(
         this is the published algorithm, pass by pass.
     storage : {"auto", "kernel", "stream"}, default="auto"
         Keep the n x m kernel in memory, or form it tile by tile in every pass. ``"auto"`` keeps
-        it when it fits scikit-learn's ``working_memory``.
+        it when it fits scikit-learn's ``working_memory``. Different clouds are never streamed.
     dtype : torch.dtype, default=None
         Of the kernel. ``None`` takes float32 as far as the tolerance allows (up to
         ``n * m = 2**20`` only from 1e-3 on), and float64 otherwise and where float32 stalls.
@@ -174,7 +187,8 @@ def sinkhorn(
         Class index of every source point and an extra cost of every class at every target.
     on_iteration : callable, default=None
         Called as ``on_iteration(i, state)`` after each pass, with a dict that holds
-        ``marginal_error`` and ``epsilon``; a true return value stops the iteration.
+        ``marginal_error`` and ``epsilon``; a true return value stops the iteration. A batch that is
+        solved in parts calls it for each of them.
 
     Returns
     -------
@@ -186,7 +200,10 @@ def sinkhorn(
     ------
     ValueError
         For inconsistent shapes, values that are not finite, negative or all-zero weights, or
-        parameters out of range.
+        parameters out of range; for clouds of a batch without points, of different widths, dtypes
+        or devices.
+    NotImplementedError
+        For points of a batch of different clouds, or a batch of matrices, that require a gradient.
 
     See Also
     --------
@@ -213,6 +230,13 @@ def sinkhorn(
     a weight is zero, derivatives with respect to it are those into the simplex. Where points
     coincide, a p-norm counts as having the derivative zero.
 
+    Dual values of different clouds are differentiable once, with respect to weights. Such problems
+    of up to ``n * m = 2**13`` pairs are iterated together, a chunk of problems
+    at a time (on a GPU as many as fit), each until it has arrived; larger ones, and those that the
+    common iteration finds hard, one by one. Their kernels are in float64. The cost per problem
+    falls with the number of problems, and results do not depend on which problems are solved with
+    which, but for rounding.
+
     References
     ----------
     .. [1] Cuturi, M. (2013). Sinkhorn distances: lightspeed computation of optimal transport.
@@ -234,10 +258,25 @@ def sinkhorn(
     True
     >>> round(result.cost_value, 3)
     9.0
+
+    Clouds of different sizes, all at once:
+
+    >>> clouds = [x, torch.cat([x, x + 1.0])]
+    >>> result = sinkhorn(clouds, [x + 3.0, x + 2.0], epsilon=0.05, tol=1e-9)
+    >>> result.cost_value.round(decimals=3)
+    tensor([9.0000, 2.5000], dtype=torch.float64)
+    >>> [plan.shape for plan in result.plan]
+    [(2, 2), (4, 2)]
     """
     settings = Settings(epsilon, tol, anderson_memory, annealing, storage, dtype)
-    settings.check()
     check_integer("max_iter", max_iter, 1)
+    if is_cloud_batch(cost, x, y):
+        check_cloud_options(settings, class_cost)
+        batch = read_clouds(cost, x, y, a, b, epsilon)
+        solution = solve_clouds(batch, settings, initializer, max_iter, on_iteration)
+        value = values_of_weights(batch.a, batch.b, solution.f, solution.g)
+        return SinkhornResult(dual_value=value, **solution._asdict())
+    settings.check()
     if initializer is None and class_cost is None and not has_tangents():
         arrays = plain_arrays(cost, x, y, a, b, settings)
         if arrays is not None:

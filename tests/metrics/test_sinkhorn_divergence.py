@@ -215,6 +215,27 @@ def test_bad_points(value):
         sinkhorn_divergence(X, Y[:, :1])
 
 
+@pytest.mark.parametrize("epsilon", [None, 0.5, [0.1, 0.3, 2.0]])
+@pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean"])
+def test_a_batch_of_pairs(epsilon, cost):
+    pairs = [random_pair(n, m, seed=n) for n, m in ((9, 12), (20, 7), (5, 5))]
+    x, y, a, b = ([getattr(pair, name) for pair in pairs] for name in "xyab")
+    x[2], a[2] = x[2][:1], a[2][:1]
+    options = {"cost": cost, "tol": 1e-9}
+    batch = sinkhorn_divergence(x, y, a=a, b=b, epsilon=epsilon, **options)
+    own = epsilon if isinstance(epsilon, list) else [epsilon] * 3
+    singles = [
+        sinkhorn_divergence(x[i], y[i], a=a[i], b=b[i], epsilon=own[i], **options) for i in range(3)
+    ]
+    assert batch.tolist() == pytest.approx(singles, rel=1e-6)
+
+
+def test_a_batch_of_pairs_that_are_single_points():
+    points = torch.zeros(2, 3, 2, dtype=torch.float64)
+    divergence = sinkhorn_divergence(points, points + 1.0)
+    assert divergence.tolist() == pytest.approx([2.0, 2.0])
+
+
 @pytest.mark.parametrize(
     "distance",
     [sinkhorn_divergence, wasserstein_distance, energy_distance, maximum_mean_discrepancy],
@@ -227,3 +248,13 @@ def test_weights_of_bfloat16(distance, needs_gradient):
     found = distance(torch.from_numpy(X), torch.from_numpy(Y), a=half, b=b.bfloat16())
     found = found.item() if isinstance(found, torch.Tensor) else found
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_batch_warns_of_the_worst_of_its_pairs():
+    x = np.stack([X, 2.0 * X])
+    options = {"epsilon": [10.0, 0.01], "max_iter": 3}
+    with pytest.warns(ConvergenceWarning, match=r"epsilon \(here 0.01\)"):
+        sinkhorn_divergence(x, np.stack([Y[:30], Y[:30]]), **options)
+    result = sinkhorn_divergence(x, np.stack([Y, Y]), **options, return_result=True)
+    assert result.converged.tolist() == [True, False]
+    assert result.marginal_error.shape == result.value.shape == (2,)

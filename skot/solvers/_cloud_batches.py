@@ -1,0 +1,362 @@
+"""Batches of different clouds: many small problems in one iteration, the rest one by one.
+
+What is small and narrow is iterated together (:mod:`skot.solvers._cloud_rounds`). What is left
+then, and what the exponentials cannot hold, is given to the solver of one problem.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, linalg
+
+from skot.numerics.tiles import row_tiles
+from skot.solvers._batches import solve_supported
+from skot.solvers._cloud_costs import cloud_costs
+from skot.solvers._cloud_input import CloudBatch
+from skot.solvers._cloud_rounds import ChunkRound, CloudState, Record
+from skot.solvers._iteration import Progress
+from skot.solvers._plan import EntropicPlan
+from skot.solvers._solve import Settings
+from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.utils.tensors import to_tensor
+
+#: Entries of the kernels of a chunk: on a CPU they stay in its second cache. Beyond so many entries
+#: of one problem, problems are as fast one by one.
+_CHUNK_ENTRIES, _LARGE = 2**17, 2**13
+#: The same where the memory of the device is the limit.
+_DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
+#: Range of the costs, in units of epsilon, from which annealing pays; and that from which Newton's
+#: method does, on a CPU and below the tolerance. Only the solver of one problem has them.
+_WIDE, _WIDE_TIGHT, _TIGHT_TOL = 3000.0, 500.0, 1e-4
+#: Passes after which what has not arrived is put into new chunks, on a CPU and elsewhere, and how
+#: few problems are then better off one by one.
+_ROUNDS, _DEVICE_ROUNDS, _FEW = (72, 120), (72, 120, 240, 480), 4
+
+
+class CloudSolution(NamedTuple):
+    """The fields of a :class:`skot.solvers.SinkhornResult`, for a batch of clouds.
+
+    The dual value is left to the caller, who knows about gradients.
+    """
+
+    f: Tensor
+    g: Tensor
+    plan: tuple[EntropicPlan, ...]
+    marginal_error: Tensor
+    converged: Tensor
+    n_iter: int
+    errors: tuple[float, ...]
+    epsilon: "float | Tensor"
+    passes: Tensor
+
+
+class CloudPlan(EntropicPlan):
+    """Plan of one problem of a batch, which is cut out of it when something is first asked.
+
+    Parameters
+    ----------
+    state : CloudState
+        The solved batch.
+    i : int
+        Which problem.
+    """
+
+    def __init__(self, state: CloudState, i: int):
+        self._origin = (state, i)
+
+    def __getattr__(self, name: str):
+        # Only called for what is not there: nothing is, before the first call.
+        if "_origin" not in self.__dict__:
+            raise AttributeError(name)
+        state, i = self.__dict__.pop("_origin")
+        single = state.costs.single(i)
+        n, m = single.costs.shape
+        weights, h = (state.a[i, :n], state.b[i, :m]), state.h[i, :m]
+        constant = single.row, single.column
+        super().__init__(single.costs, *weights, h, float(state.epsilon[i]), single.unit, constant)
+        return getattr(self, name)
+
+
+class CloudSolve:
+    """The solve of one batch of different clouds.
+
+    Parameters
+    ----------
+    batch : CloudBatch
+        The problems.
+    settings : Settings
+        How to solve; its epsilon is not looked at.
+    record : Record
+        Told about every pass.
+    """
+
+    def __init__(self, batch: CloudBatch, settings: Settings, record: Record):
+        self.batch, self._settings, self._record = batch, settings, record
+        self.costs = cloud_costs(batch)
+        self.epsilon = batch.epsilons / self.costs.unit
+        self.state = CloudState(self.costs, batch, self.epsilon, settings.tol)
+
+    def run(self, g: Tensor | None) -> CloudSolution:
+        """Solve.
+
+        Parameters
+        ----------
+        g : Tensor of shape (n_problems, m) or None
+            Initial target potentials, in the caller's units.
+
+        Returns
+        -------
+        solution : CloudSolution
+            In the caller's units.
+        """
+        state, record = self.state, self._record
+        start = None
+        if g is not None:
+            start = (g - self.costs.column) / (self.costs.unit * self.epsilon)[:, None]
+            state.h = start.clone()
+        n, m = self.batch.shape
+        is_small = n * m <= (_LARGE if state.h.device.type == "cpu" else _DEVICE_LARGE)
+        if is_small and self._settings.dtype != torch.float32:
+            self._iterate_together()
+        state.measure(state.arrived, record)
+        solved = state.arrived.clone()
+        left = state.lost | (state.passes == 0)
+        if not record.stopped:
+            left |= state.passes < record.max_iter
+        for i in torch.nonzero(left & ~solved)[:, 0].tolist():
+            self._solve_single(i, start)
+            state.is_clamped[i] = is_small  # the same is asked of every small problem
+        state.measure(~solved, record)
+        return self._translate()
+
+    def _iterate_together(self) -> None:
+        """Rounds of growing length, until few passes are left or every problem has arrived."""
+        state, record = self.state, self._record
+        n, m = self.batch.shape
+        memory = self._settings.memory
+        on_cpu = state.h.device.type == "cpu"
+        budgets: tuple[int, ...] = _DEVICE_ROUNDS
+        entries, widest = _DEVICE_CHUNK_ENTRIES, _WIDE
+        if on_cpu:
+            budgets, entries = _ROUNDS, _CHUNK_ENTRIES
+            if memory > 0 and self._settings.tol < _TIGHT_TOL:
+                widest = _WIDE_TIGHT
+        if memory == 0:
+            budgets = (record.max_iter,)
+        todo = self.costs.range / self.epsilon <= widest
+        n_passes = 0
+        for budget in budgets:
+            budget = min(budget, record.max_iter - n_passes)
+            index = torch.nonzero(todo)[:, 0]
+            for rows in row_tiles(len(index), n * m, entries):
+                ChunkRound(state, record, index[rows], n_passes, memory).run(budget)
+            n_passes += budget
+            todo &= ~(state.arrived | state.lost | state.slow)
+            n_left = int(todo.sum())
+            if n_left == 0 or record.is_over(n_passes) or (memory > 0 and n_left < _FEW):
+                return
+
+    def _solve_single(self, i: int, start: Tensor | None) -> None:
+        """Give one problem to the solver of one problem."""
+        state, record = self.state, self._record
+        single = self.costs.single(i)
+        n, m = single.costs.shape
+        # A pass more where none is left: a potential that was lost is no result.
+        used = min(int(state.passes[i]), record.max_iter - 1)
+        h = state.h[i] if used > 0 and not bool(state.lost[i]) else None
+        if h is None and start is not None:
+            h = start[i]
+        epsilon = float(self.epsilon[i])
+        own = Progress(1 if record.stopped else record.max_iter - used, unit=single.unit)
+        if record.on_iteration is not None:
+            own.on_iteration = partial(record.tell_of_one, used)
+        g = None if h is None else epsilon * h[None, :m]
+        settings = replace(self._settings, epsilon=epsilon)
+        a, b = state.a[i : i + 1, :n], state.b[i : i + 1, :m]
+        reached = solve_supported(single.costs, a, b, g, settings, own)
+        for k, error in enumerate(own.errors):
+            record.note(used + k + 1, error)
+        record.count(used + own.n_passes)
+        constant = (self.costs.row_constant[i, :n] - single.costs.row_constant) / epsilon
+        state.h[i, :m], state.row_log[i, :n] = reached.h[0], reached.row_log[0] + constant
+        state.error[i], state.passes[i] = reached.error[0], used + own.n_passes
+        state.arrived[i] = reached.converged[0]
+
+    def _translate(self) -> CloudSolution:
+        """Potentials in the caller's units, and the plans."""
+        state, costs, batch = self.state, self.costs, self.batch
+        unit, epsilon = costs.unit[:, None], self.epsilon[:, None]
+        f = unit * (costs.row_constant - epsilon * state.row_log) + costs.row
+        g = unit * epsilon * state.h + costs.column
+        gauge = 0.5 * (linalg.vecdot(state.a, f) - linalg.vecdot(state.b, g))[:, None]
+        inside_x, inside_y = batch.inside
+        return CloudSolution(
+            f=torch.where(inside_x, f - gauge, 0.0),
+            g=torch.where(inside_y, g + gauge, 0.0),
+            plan=tuple(CloudPlan(state, i) for i in range(len(f))),
+            marginal_error=state.error,
+            converged=state.arrived,
+            n_iter=self._record.n_passes,
+            errors=tuple(self._record.errors),
+            epsilon=batch.epsilon,
+            passes=state.passes,
+        )
+
+
+class _ValueOfWeights(torch.autograd.Function):
+    """Dual values as functions of the weights, differentiable once.
+
+    TODO(merge): take the functions of :mod:`skot.solvers._derivatives`, with points.
+    """
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b, f, g)
+        return linalg.vecdot(a, f) + linalg.vecdot(b, g)
+
+    @staticmethod
+    def backward(ctx, *upstream):
+        f, g = _FixedPotentials.apply(*ctx.saved_tensors)
+        return upstream[0][:, None] * f, upstream[0][:, None] * g, None, None
+
+
+class _FixedPotentials(torch.autograd.Function):
+    """Potentials, which depend on the weights but cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor, f: Tensor, g: Tensor):
+        return f.clone(), g.clone()
+
+    @staticmethod
+    def backward(ctx, *upstream):
+        raise RuntimeError(
+            "Dual values of batches of different clouds can be differentiated once: solve one "
+            "problem at a time for second derivatives."
+        )
+
+
+def values_of_weights(a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    """Dual values, with their gradients with respect to weights: the potentials.
+
+    Parameters
+    ----------
+    a, b : Tensor of shape (n_problems, n), (n_problems, m)
+        Weights in their graph.
+    f, g : Tensor of shape (n_problems, n), (n_problems, m)
+        Optimal potentials.
+
+    Returns
+    -------
+    values : Tensor of shape (n_problems,)
+        Differentiable once.
+    """
+    return _ValueOfWeights.apply(a, b, f, g)
+
+
+def check_cloud_options(settings: Settings, class_cost) -> None:
+    """Check what is asked for, before a batch is read.
+
+    Parameters
+    ----------
+    settings : Settings
+        How to solve; the regularisations are the batch's.
+    class_cost : tuple or None
+        Costs by class.
+
+    Raises
+    ------
+    ValueError
+        For values out of range, or what batches of different clouds do not take.
+    """
+    replace(settings, epsilon=1.0).check()
+    if class_cost is not None:
+        raise ValueError("class_cost is not available for a batch of clouds: solve one at a time.")
+    if settings.storage == "stream":
+        raise ValueError("storage must be 'auto' or 'kernel' for a batch of clouds. Got 'stream'.")
+
+
+def solve_clouds(
+    batch: CloudBatch, settings: Settings, initializer, max_iter: int, on_iteration
+) -> CloudSolution:
+    """Solve a batch of different clouds.
+
+    Parameters
+    ----------
+    batch : CloudBatch
+        The problems.
+    settings : Settings
+        How to solve; the regularisations are the batch's.
+    initializer : ZerosInitializer, array-like of shape (n_problems, m) or None
+        Initial target potentials.
+    max_iter : int
+        Passes allowed for each problem.
+    on_iteration : callable or None
+        Called after each pass of every chunk.
+
+    Returns
+    -------
+    solution : CloudSolution
+        In the caller's units.
+
+    Raises
+    ------
+    ValueError
+        For an initial potential that does not fit.
+    """
+    with torch.no_grad():
+        g = _initial_potentials(initializer, batch, settings.annealing)
+        record = Record(max_iter, on_iteration, batch.epsilon)
+        groups = batch.groups()
+        if len(groups) == 1:
+            return CloudSolve(batch, settings, record).run(g)
+        parts = []
+        for index in groups:
+            part = batch.select(index)
+            start = None if g is None else g[index, : part.shape[1]]
+            parts.append(CloudSolve(part, settings, record).run(start))
+    return _join(batch, groups, parts)
+
+
+def _join(batch: CloudBatch, groups: list[list[int]], parts: list[CloudSolution]) -> CloudSolution:
+    """Put the solutions of groups of problems back in order, padded to one shape."""
+    order = torch.tensor([i for index in groups for i in index]).argsort()
+    widths = {"f": batch.shape[0], "g": batch.shape[1]}
+    joined = {}
+    for name in ("f", "g", "marginal_error", "converged", "passes"):
+        fields = [getattr(part, name) for part in parts]
+        if name in widths:
+            fields = [torch.nn.functional.pad(v, (0, widths[name] - v.shape[1])) for v in fields]
+        joined[name] = torch.cat(fields)[order]
+    plans = [plan for part in parts for plan in part.plan]
+    # Each part has seen the errors of all before it.
+    last = parts[-1]
+    return CloudSolution(
+        plan=tuple(plans[i] for i in order.tolist()),
+        n_iter=last.n_iter,
+        errors=last.errors,
+        epsilon=batch.epsilon,
+        **joined,
+    )
+
+
+def _initial_potentials(initializer, batch: CloudBatch, annealing: bool) -> Tensor | None:
+    if initializer is None and annealing:
+        return None
+    if initializer is None or isinstance(initializer, ZerosInitializer):
+        return torch.zeros_like(batch.b)
+    if isinstance(initializer, (Initializer, str, type)):
+        raise ValueError(
+            "initializer must be None, ZerosInitializer() or potentials of shape (n_problems, m) "
+            f"for a batch of clouds. Got {initializer!r}."
+        )
+    g = to_tensor(initializer, dtype=torch.float64, device=batch.b.device)
+    if g.shape != batch.b.shape:
+        raise ValueError(
+            f"initializer must hold potentials of shape {tuple(batch.b.shape)}. "
+            f"Got shape {tuple(g.shape)}."
+        )
+    if not bool(torch.isfinite(g).all()):
+        raise ValueError("The initial potential contains NaN or infinity.")
+    return g

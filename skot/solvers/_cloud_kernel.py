@@ -1,0 +1,169 @@
+"""Half steps of many small problems at once, each with a kernel of its own."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Exponents are cut off here: products of smaller entries with scalings and weights would be
+#: subnormal, which is slower by an order of magnitude.
+_LOWEST = -300.0
+#: Up to this bound of all exponents a kernel is formed without looking for the maxima of its rows.
+_NARROW = 250.0
+#: Logarithm of no mass at all: finite, so that differences with it stay numbers.
+_NOTHING = -1e300
+
+
+class Passes(NamedTuple):
+    """What some passes tell.
+
+    Attributes
+    ----------
+    shares : Tensor of shape (n_passes, k, m)
+        Mass of each column over its weight, before the last half step of each pass.
+    e : Tensor of shape (k, m)
+        Exponentials of the potentials before the last pass.
+    row_sums, column_sums : Tensor of shape (k, n), (k, m)
+        Of the last pass.
+    """
+
+    shares: Tensor
+    e: Tensor
+    row_sums: Tensor
+    column_sums: Tensor
+
+
+class CloudKernel:
+    """Kernels ``exp(h_j - C_ij / epsilon)`` of a chunk of problems, with potentials absorbed.
+
+    A half step is one product of every matrix with its vector.
+
+    Parameters
+    ----------
+    costs : SquaredEuclideanClouds, PointClouds or MatrixClouds
+        Costs of the batch.
+    index : Tensor of int, shape (k,)
+        Which problems.
+    epsilon : Tensor of shape (k,)
+        Their regularisation in scaled units.
+    h : Tensor of shape (k, m)
+        Target potentials over epsilon, to be absorbed.
+    """
+
+    def __init__(self, costs, index: Tensor, epsilon: Tensor, h: Tensor):
+        kernel = costs.exponents(index, epsilon, h)
+        bound = costs.range[index] / epsilon + h.amax(1) - h.amin(1)
+        #: Which kernels may have entries that were cut off.
+        self.is_clamped = ~(bound <= -_LOWEST)
+        if bool((bound + h.abs().amax(1) <= _NARROW).all()):
+            self.offset = kernel.new_zeros(kernel.shape[:2])
+        else:
+            largest = kernel.amax(2, keepdim=True)
+            kernel.sub_(largest).clamp_(min=_LOWEST)
+            self.offset = largest[:, :, 0]
+        self._set(kernel.exp_())
+
+    def _set(self, kernel: Tensor) -> None:
+        k, n, m = kernel.shape
+        self._kernel = kernel
+        self._e_before = kernel.new_empty(k, m)
+        self._buffers = [kernel.new_empty(k, size) for size in (m, n, n, m)]
+
+    def select(self, kept: Tensor) -> None:
+        """Keep only some problems.
+
+        Parameters
+        ----------
+        kept : Tensor of int, shape (k_kept,)
+            Which ones stay.
+        """
+        self.is_clamped, self.offset = self.is_clamped[kept], self.offset[kept]
+        self._set(self._kernel[kept])
+
+    def passes(self, a: Tensor, b: Tensor, e: Tensor, n_passes: int) -> Passes:
+        """Do some passes ``r = K (b e), c = K' (a / r), e <- 1 / c``.
+
+        Parameters
+        ----------
+        a, b : Tensor of shape (k, n), (k, m)
+            Weights.
+        e : Tensor of shape (k, m)
+            Exponentials of what was not absorbed of the potentials; overwritten.
+        n_passes : int
+            How many, at least 1.
+
+        Returns
+        -------
+        passes : Passes
+            What they tell. Tensors are overwritten by the next call.
+        """
+        k, m = e.shape
+        shares = e.new_empty(n_passes, k, m)
+        before = self._e_before
+        tensors: Any = (self._kernel, a, b, e, before, shares, *self._buffers)
+        xp = _array_module(e)
+        if xp is np:
+            tensors = tuple(t.numpy() for t in tensors)
+        kernel, a_, b_, e_, before_, shares_, s, r, t, c = tensors
+        columns, rows = s[:, :, None], r[:, :, None]
+        rows_t, columns_t = t[:, None, :], c[:, None, :]
+        for i in range(n_passes):
+            xp.multiply(b_, e_, out=s)
+            xp.matmul(kernel, columns, out=rows)
+            xp.divide(a_, r, out=t)
+            xp.matmul(rows_t, kernel, out=columns_t)
+            xp.multiply(c, e_, out=shares_[i])
+            if i == n_passes - 1:
+                before_[...] = e_
+            xp.reciprocal(c, out=e_)
+        return Passes(shares, before, self._buffers[1], self._buffers[3])
+
+
+def _array_module(tensor: Tensor) -> Any:
+    """What does the products: functions of the same names, and on a CPU NumPy's are faster."""
+    return np if tensor.device.type == "cpu" else torch
+
+
+def exact_half_steps(exponents: Tensor, h: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """One pass in the log domain, where nothing is cut off.
+
+    Parameters
+    ----------
+    exponents : Tensor of shape (k, n, m)
+        ``-C / epsilon``.
+    h : Tensor of shape (k, m)
+        Target potential over epsilon, not in the exponents; only what belongs to columns with mass
+        counts.
+    a, b : Tensor of shape (k, n), (k, m)
+        Weights; zeros are allowed.
+
+    Returns
+    -------
+    row_log : Tensor of shape (k, n)
+        Logarithm of the row sums.
+    column_log : Tensor of shape (k, m)
+        Logarithm of the column sums: the next potential is ``-column_log``, also of columns
+        without mass.
+    """
+    column_bias, row_log_weights = log_weights(b) + h, log_weights(a)
+    column_bias = torch.where(b > 0, column_bias, _NOTHING)
+    row_log = torch.logsumexp(exponents + column_bias[:, None, :], dim=2)
+    row_bias = torch.where(a > 0, row_log_weights - row_log, _NOTHING)
+    return row_log, torch.logsumexp(exponents + row_bias[:, :, None], dim=1)
+
+
+def log_weights(weights: Tensor) -> Tensor:
+    """Logarithms of weights; zero for no mass.
+
+    Parameters
+    ----------
+    weights : Tensor
+        Not negative.
+
+    Returns
+    -------
+    logarithms : Tensor
+        Finite.
+    """
+    return torch.where(weights > 0, weights, 1.0).log()
