@@ -17,9 +17,12 @@ from skot.solvers._cloud_costs import cloud_costs
 from skot.solvers._cloud_input import CloudBatch
 from skot.solvers._cloud_rounds import ChunkRound, CloudState, Record
 from skot.solvers._iteration import Progress
+from skot.solvers._lean_kernel import is_shared
+from skot.solvers._lean_problem import plain_arrays, read_lean, solve_lean_problem
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._solve import Settings
 from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor
 
 #: Entries of the kernels of a chunk: on a CPU they stay in its second cache. Beyond so many entries
@@ -158,9 +161,41 @@ class CloudSolve:
             if n_left == 0 or record.is_over(n_passes) or (memory > 0 and n_left < _FEW):
                 return
 
+    def _solve_plain(self, i: int) -> bool:
+        """Give one fresh problem straight to the core in NumPy, if it is plain."""
+        state, record, batch = self.state, self._record, self.batch
+        if record.on_iteration is not None or not self._settings.annealing:
+            return False
+        n, m = batch.sizes[0][i], batch.sizes[1][i]
+        if len(batch.points) != 2:
+            return False
+        x, y = batch.points[0][i, :n], batch.points[1][i, :m]
+        a, b = state.a[i, :n], state.b[i, :m]
+        arrays = plain_arrays(batch.cost, x, y, a, b, self._settings)
+        if arrays is None:
+            return False
+        own = Progress(record.max_iter)
+        epsilon = float(batch.epsilons[i])
+        with SerialBlas(is_shared(n, m, arrays[0].shape[1])):
+            problem = read_lean(*arrays)
+            if problem is None:
+                return False
+            solution = solve_lean_problem(problem, replace(self._settings, epsilon=epsilon), own)
+        # Both centre the clouds, so their coordinates agree up to rounding and the unit.
+        state.h[i, :m] = torch.from_numpy(solution.h)
+        state.row_log[i, :n] = torch.from_numpy(solution.row_log)
+        for k, error in enumerate(own.errors):
+            record.note(k + 1, error)
+        record.count(own.n_passes)
+        state.error[i], state.passes[i] = solution.error, own.n_passes
+        state.arrived[i] = solution.converged
+        return True
+
     def _solve_single(self, i: int, start: Tensor | None) -> None:
         """Give one problem to the solver of one problem."""
         state, record = self.state, self._record
+        if start is None and int(state.passes[i]) == 0 and self._solve_plain(i):
+            return
         single = self.costs.single(i)
         n, m = single.costs.shape
         # A pass more where none is left: a potential that was lost is no result.

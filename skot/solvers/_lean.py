@@ -26,8 +26,9 @@ from skot.solvers._iteration import (
     annealing_schedule,
     extrapolate,
 )
-from skot.solvers._lean_kernel import LeanCosts, LeanKernel, LeanPass
+from skot.solvers._lean_kernel import DOUBLE, SINGLE, LeanCosts, LeanKernel, LeanPass
 from skot.solvers._newton import newton
+from skot.solvers._precision import EASY_TOL, single_noise
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
 _ANNEALING_BELOW = 0.02
@@ -37,6 +38,8 @@ _BLOCK, _BLOCK_POINTS = 6, 300
 #: Newton's method pays below this tolerance after so many passes, by the number of entries.
 _NEWTON_TOL = 1e-4
 _NEWTON_PASSES = ((2**14, 24), (2**17, 36), (2**18, 60))
+#: Entries from which a kernel in float32 pays, and the weights that it can hold.
+_SINGLE_ENTRIES, _SINGLE_WEIGHT = 2**17, 1e-15
 #: Passes after which it is tried whatever the tolerance.
 _SLOW_PASSES = 150
 
@@ -78,6 +81,7 @@ def solve_lean(
     annealing: bool,
     scale: float,
     largest: float,
+    allow_single: bool,
     progress: Progress,
 ) -> LeanSolution:
     """Solve one problem.
@@ -98,6 +102,8 @@ def solve_lean(
         Whether to come from larger regularisations.
     scale, largest : float
         Mean cost, and a bound on the range of the costs.
+    allow_single : bool
+        Whether the kernel may be in float32 where that is faster and good enough.
     progress : Progress
         Counts passes.
 
@@ -106,30 +112,59 @@ def solve_lean(
     solution : LeanSolution
         At the final epsilon.
     """
-    kernel = LeanKernel(costs, a, b)
-    iteration = _Iteration(kernel, memory, progress)
     is_warm = g is not None
+    noise = single_noise(scale, epsilon)
+    is_single = allow_single and _is_single(costs.shape, a, b, tol, noise)
+    kernel = LeanKernel(costs, a, b, SINGLE if is_single else DOUBLE)
+    iteration = _Iteration(kernel, memory, progress)
     if g is None:
         g = np.zeros_like(b)
         if annealing and epsilon < _ANNEALING_BELOW * scale:
             g = _anneal(iteration, annealing_schedule(epsilon, scale), tol)
     arrival = Arrival(tol, largest / epsilon)
     patience = _patience(costs.shape, tol, memory)
-    kernel.absorb(g / epsilon, epsilon)
-    reached, arrived = iteration.run(kernel.absorbed, arrival, patience=patience, is_warm=is_warm)
+    h = g / epsilon
+    kernel.absorb(h, epsilon)
+    if is_single:
+        lower = arrival._replace(tol=max(0.5 * tol, tol - noise))
+        reached, arrived = iteration.run(h, lower, patience=_SLOW_PASSES, is_warm=is_warm)
+        if kernel.is_cut:
+            reached, arrived = _judge(kernel, reached.h, lower)
+        if arrived or progress.exhausted:
+            return LeanSolution(reached.h, kernel.row_log(), reached.error, arrived)
+        # What float32 does not do, float64 finishes.
+        kernel, h, is_warm = LeanKernel(costs, a, b), reached.h, True
+        iteration = _Iteration(kernel, memory, progress)
+        kernel.absorb(h, epsilon)
+    reached, arrived = iteration.run(h, arrival, patience=patience, is_warm=is_warm)
     if not (arrived or progress.exhausted):
         reached = newton(kernel, reached.h, arrival, progress)
         arrived = reached.is_arrival(arrival)
     while kernel.is_cut or not (arrived or progress.exhausted):
-        # Cut entries, or a potential that was absorbed on a wild way, can make an error look small:
-        # a kernel made of the answer alone judges it.
-        kernel.absorb(reached.h, epsilon)
-        reached = kernel.passes(reached.h, 1)
-        arrived = reached.is_arrival(arrival)
+        reached, arrived = _judge(kernel, reached.h, arrival)
         if arrived or progress.exhausted:
             break
         reached, arrived = iteration.run(reached.h, arrival)
     return LeanSolution(reached.h, kernel.row_log(), reached.error, arrived)
+
+
+def _judge(kernel: LeanKernel, h: np.ndarray, arrival: Arrival) -> tuple[LeanPass, bool]:
+    """Measure an answer with a kernel that is made of it alone.
+
+    Cut entries, or a potential that was absorbed on a wild way, can make an error look small.
+    """
+    kernel.absorb(h, kernel.epsilon)
+    reached = kernel.passes(h, 1)
+    return reached, reached.is_arrival(arrival)
+
+
+def _is_single(
+    shape: tuple[int, int], a: np.ndarray, b: np.ndarray, tol: float, noise: float
+) -> bool:
+    """Whether a kernel in float32 is faster, and good enough."""
+    if shape[0] * shape[1] < _SINGLE_ENTRIES or tol < EASY_TOL or noise > 0.2 * tol:
+        return False
+    return min(float(a.min()), float(b.min())) > _SINGLE_WEIGHT
 
 
 def _anneal(iteration: "_Iteration", epsilons: list[float], tol: float) -> np.ndarray:

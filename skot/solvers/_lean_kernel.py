@@ -10,15 +10,6 @@ import numpy as np
 
 from skot.solvers._arrival import Arrival
 
-#: Exponents up to this size need no shift: products with scalings stay within float64.
-_SAFE_EXPONENT = 270.0
-#: Exponents are cut here, relative to the largest of their row. Lower ones would make products of
-#: two of them subnormal, which is slower by an order of magnitude.
-_LOWEST_EXPONENT = -300.0
-#: Scalings beyond this (in log units) are absorbed into the kernel.
-_LARGEST_SCALING = 100.0
-#: A column sum below this is made of cut exponents, and tells nothing.
-_LOST_COLUMN = 1e-80
 #: OpenBLAS shares products of a matrix with a vector, or with a matrix, from so many entries or
 #: multiplications on (interface/gemv.c and gemm.c of 0.3.30).
 _SHARED_ENTRIES, _SHARED_PRODUCTS = 9216, 2**18
@@ -26,6 +17,35 @@ _SHARED_ENTRIES, _SHARED_PRODUCTS = 9216, 2**18
 
 #: Without the checks of the methods of arrays, which take longer than a row of numbers.
 _add, _minimum, _maximum = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+
+
+class LeanPrecision(NamedTuple):
+    """A dtype, and how far its range goes.
+
+    Attributes
+    ----------
+    dtype : type
+        Of the kernel and what is multiplied with it.
+    safe_exponent : float
+        Exponents up to this size need no shift: products with scalings stay in range.
+    lowest_exponent : float
+        Exponents are cut here, relative to the largest of their row. Lower ones would make products
+        of two of them subnormal, which is slower by an order of magnitude.
+    largest_scaling : float
+        Scalings beyond this (in log units) are absorbed into the kernel.
+    lost_column : float
+        A column sum below this is made of cut exponents, and tells nothing.
+    """
+
+    dtype: type[np.floating]
+    safe_exponent: float
+    lowest_exponent: float
+    largest_scaling: float
+    lost_column: float
+
+
+DOUBLE = LeanPrecision(np.float64, 270.0, -300.0, 100.0, 1e-80)
+SINGLE = LeanPrecision(np.float32, 20.0, -60.0, 20.0, 1e-18)
 
 
 class LeanCosts(NamedTuple):
@@ -72,13 +92,21 @@ class LeanCosts(NamedTuple):
     def logits(self, h: np.ndarray, epsilon: float, out: np.ndarray) -> float:
         """Write ``h - C / epsilon`` up to row constants to `out`; return a bound on its entries."""
         if self.left is None or self.right is None:
-            np.multiply(self.column, -1.0 / epsilon, out=out)
-            out += h
+            np.multiply(self.column, self.column.dtype.type(-1.0 / epsilon), out=out)
+            out += h.astype(out.dtype, copy=False)
             return _largest(out)
         bias = h - self.column / epsilon
-        np.dot(self.left * (self.factor / epsilon), self.right, out=out)
-        out += bias
+        factor = self.left.dtype.type(self.factor / epsilon)
+        np.dot(self.left * factor, self.right, out=out)
+        out += bias.astype(out.dtype, copy=False)
         return self.product_bound / epsilon + _largest(bias)
+
+    def in_single(self) -> "LeanCosts":
+        """The same in float32, but for the terms of columns that stand beside factors."""
+        if self.left is None or self.right is None:
+            return self._replace(column=self.column.astype(np.float32))
+        left, right = self.left.astype(np.float32), self.right.astype(np.float32)
+        return self._replace(left=left, right=right)
 
 
 class LeanPass(NamedTuple):
@@ -112,24 +140,35 @@ class LeanPass(NamedTuple):
 
 
 class LeanKernel:
-    """Kernel kept in memory in float64, with a potential absorbed in it.
+    """Kernel kept in memory, with a potential absorbed in it. Potentials are in float64.
 
     Parameters
     ----------
     costs : LeanCosts
         The costs, well scaled.
     a, b : ndarray of shape (n,), (m,)
-        Positive weights that sum to one.
+        Positive weights that sum to one, in float64.
+    precision : LeanPrecision, default=DOUBLE
+        Of the kernel.
     """
 
-    def __init__(self, costs: LeanCosts, a: np.ndarray, b: np.ndarray):
-        self.costs, self.a, self.b = costs, a, b
+    def __init__(
+        self,
+        costs: LeanCosts,
+        a: np.ndarray,
+        b: np.ndarray,
+        precision: LeanPrecision = DOUBLE,
+    ):
+        self.a, self.b, self.precision = a, b, precision
+        dtype = precision.dtype
+        self.costs = costs if precision is DOUBLE else costs.in_single()
+        self._weights = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
         n, m = costs.shape
-        self.kernel = np.empty((n, m))
-        self.row_sums, self._source = np.empty(n), np.empty(n)
-        self.scaling, self._work, *sums = np.empty((4, m))
-        self._sums = sums[0], sums[1]
-        self.column_sums = sums[0]
+        self.kernel = np.empty((n, m), dtype)
+        self.row_sums, self._source = np.empty(n, dtype), np.empty(n, dtype)
+        self.scaling, self._work = np.empty(m, dtype), np.empty(m, dtype)
+        self._sums = np.empty(m, dtype), np.empty(m, dtype)
+        self.column_sums = self._sums[0]
         self.absorbed = b
         self._row_offset: np.ndarray | float = 0.0
         self.epsilon = np.nan
@@ -143,26 +182,27 @@ class LeanKernel:
         bound = self.costs.logits(h, epsilon, logits)
         self._row_offset, self.is_cut = 0.0, False
         # NaN must take the careful way too.
-        if not bound <= _SAFE_EXPONENT:
+        if not bound <= self.precision.safe_exponent:
             largest = logits.max(1)
             logits -= largest[:, None]
-            self._row_offset = largest
-            self.is_cut = not float(logits.min()) >= _LOWEST_EXPONENT
+            self._row_offset = largest.astype(np.float64, copy=False)
+            lowest = self.precision.lowest_exponent
+            self.is_cut = not float(logits.min()) >= lowest
             if self.is_cut:
-                np.maximum(logits, _LOWEST_EXPONENT, out=logits)
+                np.maximum(logits, lowest, out=logits)
         # Not torch.exp: its vector library shares work among threads that torch itself would not.
         np.exp(logits, out=logits)
 
     def in_range(self, h: np.ndarray) -> bool:
         """Whether scalings relative to the absorbed potential are safe."""
-        return _largest(h - self.absorbed) <= _LARGEST_SCALING
+        return _largest(h - self.absorbed) <= self.precision.largest_scaling
 
     def passes(self, h: np.ndarray, n_passes: int) -> LeanPass:
         """Do some plain passes from h; `row_sums`, `scaling`, `column_sums` are of the last."""
-        kernel, a, b = self.kernel, self.a, self.b
+        kernel, (a, b) = self.kernel, self._weights
         r, t, s = self.row_sums, self._source, self.scaling
         c, before = self._sums
-        np.multiply(b, np.exp(h - self.absorbed), out=s)
+        np.multiply(self.b, np.exp(h - self.absorbed), out=s, casting="same_kind")
         for i in range(n_passes):
             if i:
                 np.divide(b, c, out=s)
@@ -172,25 +212,27 @@ class LeanKernel:
             np.dot(t, kernel, out=c)
         self.column_sums = c
         if n_passes > 1:
-            h = self.absorbed - np.log(before)
+            h = self.absorbed - np.log(before, dtype=np.float64)
         work = np.multiply(s, c, out=self._work)
         work -= b
         error = float(_add(np.abs(work, out=work)))
-        lost = not float(_minimum(c)) >= _LOST_COLUMN
-        return LeanPass(h, self.absorbed - np.log(c), error, lost, n_passes)
+        lost = not float(_minimum(c)) >= self.precision.lost_column
+        plain = self.absorbed - np.log(c, dtype=np.float64)
+        return LeanPass(h, plain, error, lost, n_passes)
 
     def row_log(self) -> np.ndarray:
         """Logarithm of the row sums of the last pass, shape (n,)."""
-        return self._row_offset + np.log(self.row_sums)
+        return self._row_offset + np.log(self.row_sums, dtype=np.float64)
 
     def exact_half_step(self, row_log: np.ndarray) -> np.ndarray:
         """Target half step in the log domain, for columns that the exponentials lost."""
         logits = np.empty_like(self.kernel)
         self.costs.logits(np.zeros_like(self.b), self.epsilon, logits)
+        logits = logits.astype(np.float64, copy=False)
         logits += (np.log(self.a) - row_log)[:, None]
         largest = logits.max(0)
         logits -= largest
-        np.maximum(logits, _LOWEST_EXPONENT, out=logits)
+        np.maximum(logits, DOUBLE.lowest_exponent, out=logits)
         return -(largest + np.log(np.exp(logits, out=logits).sum(0)))
 
 

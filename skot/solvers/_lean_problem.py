@@ -12,6 +12,8 @@ import torch
 
 from skot.costs import SquaredEuclidean
 from skot.solvers._costs import PointCosts
+from skot.solvers._iteration import Progress
+from skot.solvers._lean import LeanSolution, solve_lean
 from skot.solvers._lean_kernel import LeanCosts
 from skot.solvers._plan import EntropicPlan
 from skot.solvers._solve import Settings
@@ -110,6 +112,27 @@ def read_lean(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> Lea
     row, column = 2.0 * (x @ u) + u @ u, -2.0 * (y @ u)
     costs = LeanCosts(x, y.T, y_squares, 2.0, 2.0 * (farthest[0] * farthest[1]) ** 0.5)
     return LeanProblem(x, y, x_squares, y_squares, a, b, row, column, costs, sum(farthest))
+
+
+def solve_lean_problem(
+    problem: LeanProblem, settings: Settings, progress: Progress
+) -> LeanSolution:
+    """Solve a plain problem; `settings` has its epsilon."""
+    return solve_lean(
+        problem.costs,
+        problem.a,
+        problem.b,
+        # Without annealing it starts from zeros in the caller's costs, as published.
+        None if settings.annealing else -problem.column,
+        epsilon=settings.epsilon,
+        tol=settings.tol,
+        memory=settings.memory,
+        annealing=settings.annealing,
+        scale=problem.scale(),
+        largest=problem.largest(),
+        allow_single=settings.dtype is None,
+        progress=progress,
+    )
 
 
 def _as_points(points: Any) -> np.ndarray | None:

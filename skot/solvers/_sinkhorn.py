@@ -26,9 +26,13 @@ from skot.solvers._derivatives import (
     needs_graph,
 )
 from skot.solvers._iteration import Iterate, Progress
-from skot.solvers._lean import solve_lean
 from skot.solvers._lean_kernel import is_shared
-from skot.solvers._lean_problem import LeanProblem, plain_arrays, read_lean
+from skot.solvers._lean_problem import (
+    LeanProblem,
+    plain_arrays,
+    read_lean,
+    solve_lean_problem,
+)
 from skot.solvers._plan import EntropicPlan, attach_graph
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
@@ -311,20 +315,7 @@ def sinkhorn(
 def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) -> SinkhornResult:
     """Solve a plain small problem."""
     epsilon = settings.epsilon
-    solution = solve_lean(
-        problem.costs,
-        problem.a,
-        problem.b,
-        # Without annealing it starts from zeros in the caller's costs, as published.
-        None if settings.annealing else -problem.column,
-        epsilon=epsilon,
-        tol=settings.tol,
-        memory=settings.memory,
-        annealing=settings.annealing,
-        scale=problem.scale(),
-        largest=problem.largest(),
-        progress=progress,
-    )
+    solution = solve_lean_problem(problem, settings, progress)
     f, g = problem.potentials(solution.h, solution.row_log, epsilon)
     return SinkhornResult(
         f=torch.from_numpy(f),

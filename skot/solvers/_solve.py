@@ -27,19 +27,18 @@ from skot.solvers._iteration import (
 from skot.solvers._kernels import HalfSteps, StoredKernel, StreamedKernel
 from skot.solvers._lean import solve_lean
 from skot.solvers._lean_kernel import is_shared
+from skot.solvers._precision import EASY_TOL, FLOAT32_NOISE, single_noise
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
 from skot.utils._threads import SerialBlas
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
-SMALL, _EASY_TOL = 2**20, 1e-3
+SMALL = 2**20
 #: A kernel of so many entries (64 KiB) is kept whatever the working memory.
 _ANY_MEMORY = 2**13
 #: Up to this many entries one problem on the CPU is solved by the core in NumPy.
 _LEAN = 2**19
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
-#: What float32 products may hide of the marginal error.
-_FLOAT32_NOISE = 5e-7
 #: A stage stalls when the best error of this many passes is not below this share of the best
 #: error before them.
 _STALL_PASSES, _STALL_SHARE = 150, 0.8
@@ -295,6 +294,7 @@ class PairwiseSolve:
                 annealing=settings.annealing,
                 scale=self._costs.scale,
                 largest=self._costs.range(),
+                allow_single=settings.dtype is None,
                 progress=self._progress,
             ).as_iterate()
 
@@ -341,7 +341,7 @@ class PairwiseSolve:
         if settings.dtype is not None:
             return [Precision(settings.dtype, settings.dtype)]
         double = Precision(torch.float64, torch.float64)
-        small = n * m <= SMALL and settings.tol < _EASY_TOL
+        small = n * m <= SMALL and settings.tol < EASY_TOL
         if small or len(self._b) > 1 or settings.tol < _MIXED_TOL:
             return [double]
         single = Precision(torch.float32, torch.float32)
@@ -354,10 +354,8 @@ class PairwiseSolve:
         if precision.kernel == torch.float64:
             return 0.0
         if precision.exponent == torch.float64:
-            return _FLOAT32_NOISE
-        # Rounding of the cost and the potentials, both of the cost's size, in units of epsilon.
-        unit_roundoff = 0.5 * torch.finfo(torch.float32).eps
-        return _FLOAT32_NOISE + 2.0 * unit_roundoff * self._costs.scale / self._settings.epsilon
+            return FLOAT32_NOISE
+        return single_noise(self._costs.scale, self._settings.epsilon)
 
     def _is_stored(self, dtype: torch.dtype) -> bool:
         """Whether the kernel is kept in memory."""

@@ -261,7 +261,7 @@ def test_float32_that_stalls_is_finished_in_float64(monkeypatch):
     monkeypatch.setattr(solve_module, "_STALL_PASSES", 10)
     monkeypatch.setattr(solve_module, "_FLOAT32_TOL", 1e-9)
     monkeypatch.setattr(solve_module, "_MIXED_TOL", 1e-9)
-    monkeypatch.setattr(solve_module, "_FLOAT32_NOISE", 0.0)
+    monkeypatch.setattr(solve_module, "FLOAT32_NOISE", 0.0)
     monkeypatch.setattr(solve_module.PairwiseSolve, "_noise", lambda self, precision: 0.0)
     monkeypatch.setattr(solve_module, "_SPARSE_DENSITY", 0.0)
     result = sinkhorn(*LARGE, epsilon=0.05, tol=1e-9)
