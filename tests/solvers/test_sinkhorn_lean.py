@@ -7,9 +7,10 @@ import pytest
 import torch
 from _problems import random_pair, up_to_a_constant
 
-from skot.costs import PrecomputedCost, SquaredEuclidean
+from skot.costs import PrecomputedCost, SquaredEuclidean, check_cost
 from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.single_anderson import SingleAnderson
+from skot.solvers import _lean as lean_module
 from skot.solvers import sinkhorn
 from skot.solvers._arrival import Arrival
 from skot.solvers._iteration import SafeguardedAcceleration
@@ -219,6 +220,61 @@ def test_exact_half_steps_where_the_exponentials_are_lost():
     assert result.converged
     marginal = result.plan.marginals()[1].numpy()
     np.testing.assert_allclose(marginal, b, atol=1e-10)
+
+
+# Float32
+
+
+@pytest.fixture
+def precisions(monkeypatch):
+    """The precisions of the kernels that a solve makes."""
+    made = []
+
+    class Watched(LeanKernel):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self.precision.dtype)
+
+    monkeypatch.setattr(lean_module, "LeanKernel", Watched)
+    return made
+
+
+MEDIUM = random_pair(400, 380, 3, seed=2)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.01, 0.001])
+@pytest.mark.parametrize("cost", [None, "euclidean"])
+def test_easy_tolerances_of_medium_problems_are_met_in_float32(share, cost, precisions):
+    unit = check_cost(cost).scale(*MEDIUM)
+    options = {"epsilon": share * unit, "cost": cost}
+    result = sinkhorn(*MEDIUM, tol=1e-3, **options)
+    assert precisions == [np.float32]
+    assert result.converged
+    error = float((result.plan.marginals()[1] - MEDIUM.b).abs().sum())
+    assert error <= 1e-3
+    assert result.marginal_error == pytest.approx(error, rel=0.02, abs=5e-6)
+    exact = sinkhorn(*MEDIUM, tol=1e-8, **options)
+    assert precisions[1:] == [np.float64]
+    gap = float(exact.dual_value - result.dual_value)
+    assert -1e-6 * unit <= gap <= 1e-3 * 30.0 * unit
+
+
+def test_when_float32_is_not_asked_for(precisions):
+    x, y, a, b = MEDIUM
+    light = a.clone()
+    light[3] = 1e-17
+    sinkhorn(x, y, light, b, epsilon=1.0, tol=1e-3)
+    sinkhorn(*MEDIUM, epsilon=1.0, tol=1e-3, dtype=torch.float64)
+    sinkhorn(*MEDIUM, epsilon=1.0, tol=1e-4)
+    sinkhorn(x[:100], y, None, b, epsilon=1.0, tol=1e-3)
+    assert precisions == [np.float64] * 4
+
+
+def test_what_float32_does_not_reach_is_finished_in_float64(precisions, monkeypatch):
+    monkeypatch.setattr(lean_module, "_SLOW_PASSES", 2)
+    result = sinkhorn(*MEDIUM, epsilon=0.1, tol=1e-3)
+    assert precisions == [np.float32, np.float64]
+    assert result.converged
 
 
 # One thread
