@@ -115,8 +115,7 @@ def probability_transport_loss(
     b : array-like or Tensor of shape (n_rows, m) or (m,)
         Histograms to compare with, row by row. One row on either side is compared with all.
     cost : array-like of shape (n, m), PrecomputedCost, SupportCost or GridCost
-        Cost between the classes: a table, or for ordered classes ``GridCost((n,))``. It is a
-        constant: no gradient is taken with respect to it.
+        Cost between the classes: a table, or for ordered classes ``GridCost((n,))``.
     epsilon : float
         Regularisation, in the units of the cost. The value carries a bias of this order: the best
         `a` is not `b`, but closer to the classes in the middle of `b`; see `debiased`.
@@ -137,7 +136,8 @@ def probability_transport_loss(
     Returns
     -------
     loss : Tensor of shape (n_rows,) or (), or ProbabilityTransport
-        One value per row, in the dtype of the histograms, differentiable twice in `a` and `b`.
+        One value per row, in the dtype of the histograms, differentiable twice in `a`, `b` and a
+        cost that requires a gradient.
 
     Raises
     ------
