@@ -388,8 +388,8 @@ def test_plans_can_be_copied_and_pickled():
 
 # Gradients
 
-EPSILONS = [0.5, 0.7, 1.0]
-EXACT = {"tol": 1e-13, "max_iter": 5000}
+EPSILONS = [1.0, 1.5, 3.0]
+EXACT = {"tol": 1e-12, "max_iter": 5000}
 
 
 def leaves(*tensors):
@@ -532,17 +532,17 @@ def test_second_derivatives_do_not_depend_on_the_other_problems():
     # Some problems have arrived far below the tolerance, others just so.
     epsilon = [50.0, 0.3, 0.5, 50.0, 0.2, 1.0]
     errors = []
-    for tol in (1e-4, 1e-12):
+    for tol in (3e-2, 1e-12):
         inputs = leaves(X, Y - 3.0)
         result = sinkhorn(*inputs, A, B, epsilon=epsilon, tol=tol)
         errors.append(result.marginal_error)
         slopes = torch.autograd.grad(result.dual_value.sum(), inputs, create_graph=True)
-        along = sum((s * s.detach().sign()).sum() for s in slopes)
+        along = sum((s * direction).sum() for s, direction in zip(slopes, (X, Y), strict=True))
         second = torch.autograd.grad(along, inputs)
-        if tol == 1e-4:
+        if tol == 3e-2:
             loose = second
     # The test would show nothing otherwise.
-    assert float(errors[0].min()) < 1e-6 < 1e-5 < float(errors[0].max())
+    assert float(errors[0].min()) < 1e-6 < 1e-2 < float(errors[0].max())
     for one, other in zip(loose, second, strict=True):
         errors = (one - other).flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
         assert float(errors.max()) < 1e-4
