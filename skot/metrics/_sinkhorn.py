@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from skot.measures import EmpiricalMeasure
 from skot.solvers import SinkhornResult, sinkhorn
 from skot.solvers._cloud_input import CloudBatch, is_cloud_batch, read_clouds
 from skot.utils._warnings import warn_not_converged
+from skot.utils.tensors import to_numpy
 from skot.utils.validation import check_points
 
 #: Share of the mean pairwise cost that is the default regularisation.
@@ -146,7 +148,7 @@ def sinkhorn_divergence(
     -------
     divergence : float, Tensor of shape () or (n_problems,), or SinkhornDivergence
         A tensor for a batch, and if an input requires a gradient: differentiable twice in points
-        and weights of two samples; a default `epsilon` counts as a constant. In the units of the
+        and weights; a default `epsilon` counts as a constant. In the units of the
         cost: for the squared Euclidean cost, of a squared distance.
 
     Raises
@@ -182,7 +184,8 @@ def sinkhorn_divergence(
     """
     cost = check_cost(cost)
     if epsilon is None and is_cloud_batch(cost, X, Y):
-        epsilon = _default_epsilons(read_clouds(cost, X, Y, a, b))
+        with torch.no_grad():
+            epsilon = _default_epsilons(read_clouds(cost, X, Y, a, b))
     elif epsilon is None:
         epsilon = _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
     options = {"epsilon": epsilon, "cost": cost, "max_iter": max_iter, "tol": tol}
@@ -197,7 +200,7 @@ def sinkhorn_divergence(
         return result
     if not bool(torch.as_tensor(result.converged).all()):
         error = torch.as_tensor(result.marginal_error).max()
-        smallest = torch.as_tensor(epsilon).min()
+        smallest = np.min(to_numpy(epsilon))
         warn_not_converged(
             f"sinkhorn_divergence did not converge: the L1 marginal error is "
             f"{float(error):.2g} after {max_iter} passes, tol={tol:g}. Increase max_iter, "
@@ -206,15 +209,16 @@ def sinkhorn_divergence(
     return result.value
 
 
-def _default_epsilons(batch: CloudBatch) -> Tensor:
+def _default_epsilons(batch: CloudBatch) -> np.ndarray:
     """Share of the mean cost within samples, for each pair of a batch."""
-    sides = zip(batch.points, (batch.a.detach(), batch.b.detach()), strict=True)
+    batch = batch.plain(*batch.inputs)
+    sides = zip(batch.points, (batch.a, batch.b), strict=True)
     spreads = [
         [batch.cost.scale(x, x, w, w) for x, w in zip(points, weights, strict=True)]
         for points, weights in sides
     ]
-    epsilons = _DEFAULT_SHARE * 0.5 * torch.tensor(spreads, dtype=torch.float64).sum(0)
-    return torch.where(epsilons > 0, epsilons, 1.0)
+    epsilons = _DEFAULT_SHARE * 0.5 * np.sum(spreads, axis=0)
+    return np.where(epsilons > 0, epsilons, 1.0)
 
 
 def _spread(X, weights, cost) -> float:

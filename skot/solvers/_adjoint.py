@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skot.numerics.tiles import row_tiles
+from skot.numerics.tiles import TILE_ENTRIES, row_tiles
 from skot.solvers._cost_derivatives import cost_derivatives
 from skot.solvers._linearization import LinearizedPlan
 from skot.solvers._plan_entries import plan_tiles
 
-#: Entries of the problems of a batch that are worked on together.
-_CHUNK_ENTRIES = 2**22
+#: Entries of the problems of a batch that are worked on together; fewer where each problem has
+#: points of its own, so that a tile holds whole problems.
+_CHUNK_ENTRIES, _OWN_CHUNK_ENTRIES = 2**22, TILE_ENTRIES
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Solution:
     storage: str = "auto"
     moves: bool = False
     _linearized: LinearizedPlan | None = field(default=None, repr=False)
+    _parts: "list[tuple[slice, Solution]] | None" = field(default=None, repr=False)
 
     def select(self, problem: int) -> "Solution":
         """One problem of a batch, as a batch of one."""
@@ -67,10 +69,19 @@ class Solution:
     def parts(self) -> "list[tuple[slice, Solution]]":
         """Problems that are worked on together: which they are, and their solutions."""
         n_problems, entries = len(self.a), self.costs.shape[0] * self.costs.shape[1]
-        slices = list(row_tiles(n_problems, entries, _CHUNK_ENTRIES))
+        if self._parts is not None:
+            return self._parts
+        chunk = _CHUNK_ENTRIES
+        if self.has_own_points:
+            chunk = min(chunk, _OWN_CHUNK_ENTRIES)
+        slices = list(row_tiles(n_problems, entries, chunk))
         if len(slices) == 1:
             return [(slices[0], self)]
-        return [(problems, self._part(problems)) for problems in slices]
+        parts = [(problems, self._part(problems)) for problems in slices]
+        if n_problems * entries <= _CHUNK_ENTRIES:
+            # With their linear systems, as one part would be.
+            self._parts = parts
+        return parts
 
     @property
     def has_own_points(self) -> bool:
@@ -85,7 +96,7 @@ class Solution:
         if self.has_own_points:
             fields["points"] = tuple(points[problems] for points in self.points)
             fields["costs"] = self.costs.select_problems(problems)
-        return replace(self, **fields, _linearized=None)
+        return replace(self, **fields, _linearized=None, _parts=None)
 
     def linearized(self) -> LinearizedPlan:
         """Linear system of the potentials; kept, as further products with it will be asked for."""

@@ -12,10 +12,20 @@ import torch
 from torch import Tensor, linalg
 
 from skot.numerics.tiles import row_tiles
+from skot.solvers._adjoint import Solution
 from skot.solvers._batches import solve_supported
 from skot.solvers._cloud_costs import cloud_costs
+from skot.solvers._cloud_derivatives import CloudPlanGraph, cloud_solution
 from skot.solvers._cloud_input import CloudBatch
 from skot.solvers._cloud_rounds import ChunkRound, CloudState, Record
+from skot.solvers._derivatives import (
+    DualValue,
+    PlanGraph,
+    Potentials,
+    SolvedOnce,
+    is_differentiated,
+    needs_graph,
+)
 from skot.solvers._iteration import Progress
 from skot.solvers._lean_kernel import is_shared
 from skot.solvers._lean_problem import plain_arrays, read_lean, solve_lean_problem
@@ -39,16 +49,14 @@ _ROUNDS, _DEVICE_ROUNDS, _FEW = (72, 120), (72, 120, 240, 480), 4
 
 
 class CloudSolution(NamedTuple):
-    """The fields of a :class:`skot.solvers.SinkhornResult`, for a batch of clouds.
-
-    The dual value is left to the caller, who knows about gradients.
-    """
+    """The fields of a :class:`skot.solvers.SinkhornResult`, for a batch of clouds."""
 
     f: Tensor
     g: Tensor
     plan: tuple[EntropicPlan, ...]
     marginal_error: Tensor
     converged: Tensor
+    dual_value: Tensor
     n_iter: int
     errors: tuple[float, ...]
     epsilon: "float | Tensor"
@@ -64,21 +72,24 @@ class CloudPlan(EntropicPlan):
         The solved batch.
     i : int
         Which problem.
+    graph : PlanGraph, default=None
+        What it depends on.
     """
 
-    def __init__(self, state: CloudState, i: int):
-        self._origin = (state, i)
+    def __init__(self, state: CloudState, i: int, graph: PlanGraph | None = None):
+        self._origin = (state, i, graph)
 
     def __getattr__(self, name: str):
         # Only called for what is not there: nothing is, before the first call.
         if "_origin" not in self.__dict__:
             raise AttributeError(name)
-        state, i = self.__dict__.pop("_origin")
+        state, i, graph = self.__dict__.pop("_origin")
         single = state.costs.single(i)
         n, m = single.costs.shape
         weights, h = (state.a[i, :n], state.b[i, :m]), state.h[i, :m]
         constant = single.row, single.column
         super().__init__(single.costs, *weights, h, float(state.epsilon[i]), single.unit, constant)
+        self._graph = graph
         return getattr(self, name)
 
 
@@ -227,67 +238,19 @@ class CloudSolve:
         g = unit * epsilon * state.h + costs.column
         gauge = 0.5 * (linalg.vecdot(state.a, f) - linalg.vecdot(state.b, g))[:, None]
         inside_x, inside_y = batch.inside
+        f, g = torch.where(inside_x, f - gauge, 0.0), torch.where(inside_y, g + gauge, 0.0)
         return CloudSolution(
-            f=torch.where(inside_x, f - gauge, 0.0),
-            g=torch.where(inside_y, g + gauge, 0.0),
+            f=f,
+            g=g,
             plan=tuple(CloudPlan(state, i) for i in range(len(f))),
             marginal_error=state.error,
             converged=state.arrived,
+            dual_value=linalg.vecdot(state.a, f) + linalg.vecdot(state.b, g),
             n_iter=self._record.n_passes,
             errors=tuple(self._record.errors),
-            epsilon=batch.epsilon,
+            epsilon=batch.reported_epsilon,
             passes=state.passes,
         )
-
-
-class _ValueOfWeights(torch.autograd.Function):
-    """Dual values as functions of the weights, differentiable once.
-
-    TODO(merge): take the functions of :mod:`skot.solvers._derivatives`, with points.
-    """
-
-    @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b, f, g)
-        return linalg.vecdot(a, f) + linalg.vecdot(b, g)
-
-    @staticmethod
-    def backward(ctx, *upstream):
-        f, g = _FixedPotentials.apply(*ctx.saved_tensors)
-        return upstream[0][:, None] * f, upstream[0][:, None] * g, None, None
-
-
-class _FixedPotentials(torch.autograd.Function):
-    """Potentials, which depend on the weights but cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx, a: Tensor, b: Tensor, f: Tensor, g: Tensor):
-        return f.clone(), g.clone()
-
-    @staticmethod
-    def backward(ctx, *upstream):
-        raise RuntimeError(
-            "Dual values of batches of different clouds can be differentiated once: solve one "
-            "problem at a time for second derivatives."
-        )
-
-
-def values_of_weights(a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    """Dual values, with their gradients with respect to weights: the potentials.
-
-    Parameters
-    ----------
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights in their graph.
-    f, g : Tensor of shape (n_problems, n), (n_problems, m)
-        Optimal potentials.
-
-    Returns
-    -------
-    values : Tensor of shape (n_problems,)
-        Differentiable once.
-    """
-    return _ValueOfWeights.apply(a, b, f, g)
 
 
 def check_cloud_options(settings: Settings, class_cost) -> None:
@@ -340,18 +303,55 @@ def solve_clouds(
     ValueError
         For an initial potential that does not fit.
     """
-    with torch.no_grad():
-        g = _initial_potentials(initializer, batch, settings.annealing)
-        record = Record(max_iter, on_iteration, batch.epsilon)
-        groups = batch.groups()
-        if len(groups) == 1:
-            return CloudSolve(batch, settings, record).run(g)
-        parts = []
-        for index in groups:
-            part = batch.select(index)
-            start = None if g is None else g[index, : part.shape[1]]
-            parts.append(CloudSolve(part, settings, record).run(start))
-    return _join(batch, groups, parts)
+    record = Record(max_iter, on_iteration, batch.reported_epsilon)
+    groups = batch.groups()
+
+    def solve_group(index: list[int]) -> CloudSolution:
+        part = batch if len(groups) == 1 else batch.select(index)
+
+        def solve(*inputs: Tensor) -> tuple[CloudSolve, CloudSolution]:
+            plain = part.plain(*inputs)
+            with torch.no_grad():
+                # Made here for the sake of transforms of `torch.func`, which wrap all new tensors.
+                g = _initial_potentials(initializer, batch, settings.annealing, plain.a.device)
+                start = g if g is None or part is batch else g[index, : part.shape[1]]
+                solver = CloudSolve(plain, settings, record)
+                return solver, solver.run(start)
+
+        if is_differentiated(*part.inputs):
+            return _differentiable(part, solve, settings)
+        return solve(*part.inputs)[1]
+
+    parts = [solve_group(index) for index in groups]
+    return parts[0] if len(parts) == 1 else _join(batch, groups, parts)
+
+
+def _differentiable(batch: CloudBatch, solve, settings: Settings) -> CloudSolution:
+    """Solution whose tensors follow the inputs that require a gradient."""
+    solved: list[tuple[CloudSolve, CloudSolution]] = []
+    moves = needs_graph(*batch.points)
+
+    def solve_plain(*inputs: Tensor) -> Solution:
+        solver, reached = solve(*inputs)
+        solved.append((solver, reached))
+        solution = cloud_solution(solver.state, solver.batch, reached.f, reached.g)
+        return replace(solution, storage=settings.storage, moves=moves)
+
+    once = SolvedOnce(solve_plain)
+    value = DualValue.apply(once, *batch.inputs)
+    f, g = Potentials.apply(once, *batch.inputs)
+    solver, reached = solved[0]
+    inside_x, inside_y = batch.inside
+    plans = (
+        CloudPlan(solver.state, i, CloudPlanGraph(solver.state, once, batch, i))
+        for i in range(batch.n_problems)
+    )
+    return reached._replace(
+        dual_value=value,
+        f=torch.where(inside_x, f, 0.0),
+        g=torch.where(inside_y, g, 0.0),
+        plan=tuple(plans),
+    )
 
 
 def _join(batch: CloudBatch, groups: list[list[int]], parts: list[CloudSolution]) -> CloudSolution:
@@ -359,7 +359,7 @@ def _join(batch: CloudBatch, groups: list[list[int]], parts: list[CloudSolution]
     order = torch.tensor([i for index in groups for i in index]).argsort()
     widths = {"f": batch.shape[0], "g": batch.shape[1]}
     joined = {}
-    for name in ("f", "g", "marginal_error", "converged", "passes"):
+    for name in ("f", "g", "dual_value", "marginal_error", "converged", "passes"):
         fields = [getattr(part, name) for part in parts]
         if name in widths:
             fields = [torch.nn.functional.pad(v, (0, widths[name] - v.shape[1])) for v in fields]
@@ -371,26 +371,28 @@ def _join(batch: CloudBatch, groups: list[list[int]], parts: list[CloudSolution]
         plan=tuple(plans[i] for i in order.tolist()),
         n_iter=last.n_iter,
         errors=last.errors,
-        epsilon=batch.epsilon,
+        epsilon=batch.reported_epsilon,
         **joined,
     )
 
 
-def _initial_potentials(initializer, batch: CloudBatch, annealing: bool) -> Tensor | None:
+def _initial_potentials(
+    initializer, batch: CloudBatch, annealing: bool, device: torch.device
+) -> Tensor | None:
+    shape = batch.b.shape
     if initializer is None and annealing:
         return None
     if initializer is None or isinstance(initializer, ZerosInitializer):
-        return torch.zeros_like(batch.b)
+        return torch.zeros(shape, dtype=torch.float64, device=device)
     if isinstance(initializer, (Initializer, str, type)):
         raise ValueError(
             "initializer must be None, ZerosInitializer() or potentials of shape (n_problems, m) "
             f"for a batch of clouds. Got {initializer!r}."
         )
-    g = to_tensor(initializer, dtype=torch.float64, device=batch.b.device)
-    if g.shape != batch.b.shape:
+    g = to_tensor(initializer, dtype=torch.float64, device=device)
+    if g.shape != shape:
         raise ValueError(
-            f"initializer must hold potentials of shape {tuple(batch.b.shape)}. "
-            f"Got shape {tuple(g.shape)}."
+            f"initializer must hold potentials of shape {tuple(shape)}. Got shape {tuple(g.shape)}."
         )
     if not bool(torch.isfinite(g).all()):
         raise ValueError("The initial potential contains NaN or infinity.")

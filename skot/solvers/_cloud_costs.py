@@ -16,6 +16,8 @@ from skot.numerics.tiles import row_tiles
 from skot.solvers._cloud_input import CloudBatch
 from skot.solvers._costs import MatrixCosts, PointCosts
 
+_ALL = slice(None)
+
 
 class SingleCosts(NamedTuple):
     """One problem of a batch, padding cut off.
@@ -73,7 +75,14 @@ class SquaredEuclideanClouds:
         radii = [_square_norms(points).amax(1).sqrt() for points in self._seen]
         self.range = (radii[0] + radii[1]).square()
 
-    def exponents(self, index: Tensor, epsilon: Tensor, h: Tensor, given: bool = False) -> Tensor:
+    def exponents(
+        self,
+        index: Tensor,
+        epsilon: Tensor,
+        h: Tensor,
+        given: bool = False,
+        rows: slice = _ALL,
+    ) -> Tensor:
         """Form ``h_j - C_ij / epsilon`` up to a constant per row.
 
         Parameters
@@ -86,13 +95,16 @@ class SquaredEuclideanClouds:
             Terms of the columns.
         given : bool, default=False
             Whether points without mass are where the caller put them.
+        rows : slice, default=slice(None)
+            Which rows.
 
         Returns
         -------
-        exponents : Tensor of shape (k, n, m)
+        exponents : Tensor of shape (k, len(rows), m)
             May be written to.
         """
-        x, y = (points[index] for points in (self._given if given else self._seen))
+        x, y = self._given if given else self._seen
+        x, y = x[index, rows], y[index]
         scale = epsilon[:, None, None]
         bias = h[:, None, :] - _square_norms(y)[:, None, :] / scale
         return torch.baddbmm(bias, (2.0 / scale) * x, y.mT)
@@ -142,17 +154,25 @@ class PointClouds:
         self.range = largest - self._lowest
         self.row_constant = self._lowest[:, None].expand_as(a)
 
-    def exponents(self, index: Tensor, epsilon: Tensor, h: Tensor, given: bool = False) -> Tensor:
+    def exponents(
+        self,
+        index: Tensor,
+        epsilon: Tensor,
+        h: Tensor,
+        given: bool = False,
+        rows: slice = _ALL,
+    ) -> Tensor:
         """See :meth:`SquaredEuclideanClouds.exponents`."""
-        excess = self._pairwise(index, given) - self._lowest[index, None, None]
+        excess = self._pairwise(index, given, rows) - self._lowest[index, None, None]
         return excess.div_(-epsilon[:, None, None]).add_(h[:, None, :])
 
     def single(self, i: int) -> SingleCosts:
         """See :meth:`SquaredEuclideanClouds.single`."""
         return _single(self, i)
 
-    def _pairwise(self, index: Tensor, given: bool = False) -> Tensor:
-        x, y = (points[index] for points in (self._given if given else self._seen))
+    def _pairwise(self, index: Tensor, given: bool = False, rows: slice = _ALL) -> Tensor:
+        x, y = self._given if given else self._seen
+        x, y = x[index, rows], y[index]
         if type(self._cost).pairwise is PNorm.pairwise:
             return self._cost.pairwise(x, y)  # takes a leading axis as it is
         if self._is_vectorised:
@@ -187,9 +207,16 @@ class MatrixClouds:
         self.row_constant = torch.zeros_like(a)
         self.range = spread / self.unit
 
-    def exponents(self, index: Tensor, epsilon: Tensor, h: Tensor, given: bool = False) -> Tensor:
+    def exponents(
+        self,
+        index: Tensor,
+        epsilon: Tensor,
+        h: Tensor,
+        given: bool = False,
+        rows: slice = _ALL,
+    ) -> Tensor:
         """See :meth:`SquaredEuclideanClouds.exponents`."""
-        costs = (self._given if given else self._seen)[index]
+        costs = (self._given if given else self._seen)[index, rows]
         return costs.div_(-epsilon[:, None, None]).add_(h[:, None, :])
 
     def single(self, i: int) -> SingleCosts:

@@ -1,6 +1,6 @@
 """Batches of different clouds, read from what a caller passes and padded to one shape."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
+from skot.solvers._derivatives import needs_graph
 from skot.utils._points import FLOATS
 from skot.utils.tensors import resolve_dtype, to_numpy, to_tensor
 from skot.utils.validation import check_points
@@ -30,12 +31,12 @@ class CloudBatch:
         Ground cost.
     points : tuple of Tensor
         Points of shape (n_problems, n, d) and (n_problems, m, d), or one tensor of matrices of
-        shape (n_problems, n, m); in float64, without gradients.
+        shape (n_problems, n, m); in float64. They may require gradients.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights that sum to one; they may require gradients.
     sizes : tuple of (list of int, list of int)
         Points of each cloud, padding not counted.
-    epsilon : float or Tensor of shape (n_problems,)
+    epsilon : float or ndarray of shape (n_problems,)
         Regularisation.
     """
 
@@ -44,7 +45,28 @@ class CloudBatch:
     a: Tensor
     b: Tensor
     sizes: tuple[list[int], list[int]]
-    epsilon: "float | Tensor"
+    epsilon: "float | np.ndarray"
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What derivatives are taken with respect to: weights and points ``(a, b, *points)``."""
+        return self.a, self.b, *self.points
+
+    def plain(self, a: Tensor, b: Tensor, *points: Tensor) -> "CloudBatch":
+        """The same batch without a graph.
+
+        Parameters
+        ----------
+        a, b, *points : Tensor
+            What :attr:`inputs` are, without the wrappers of a transform of `torch.func`.
+
+        Returns
+        -------
+        batch : CloudBatch
+            Detached.
+        """
+        points = tuple(part.detach() for part in points)
+        return replace(self, a=a.detach(), b=b.detach(), points=points)
 
     @property
     def n_problems(self) -> int:
@@ -61,6 +83,11 @@ class CloudBatch:
         """Regularisation of each problem, shape (n_problems,)."""
         values = torch.as_tensor(self.epsilon, dtype=torch.float64, device=self.a.device)
         return values.expand(self.n_problems)
+
+    @property
+    def reported_epsilon(self) -> "float | Tensor":
+        """The regularisation as results tell it: one number where the caller passed one."""
+        return self.epsilon if isinstance(self.epsilon, float) else self.epsilons
 
     def groups(self) -> list[list[int]]:
         """Part the problems, so that clouds of very different sizes need not be padded to one.
@@ -90,7 +117,7 @@ class CloudBatch:
         Returns
         -------
         batch : CloudBatch
-            Without gradients.
+            Its tensors stay in their graph.
         """
         rows, columns = ([side[i] for i in index] for side in self.sizes)
         n, m = max(rows), max(columns)
@@ -98,8 +125,8 @@ class CloudBatch:
             points: tuple[Tensor, ...] = (self.points[0][index, :n, :m],)
         else:
             points = self.points[0][index, :n], self.points[1][index, :m]
-        a, b = self.a.detach()[index, :n], self.b.detach()[index, :m]
-        epsilon = self.epsilon[index] if isinstance(self.epsilon, Tensor) else self.epsilon
+        a, b = self.a[index, :n], self.b[index, :m]
+        epsilon = self.epsilon if isinstance(self.epsilon, float) else self.epsilon[index]
         return CloudBatch(self.cost, points, a, b, (rows, columns), epsilon)
 
     @cached_property
@@ -159,8 +186,6 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
     ------
     ValueError
         For shapes that do not fit together, or values that are not finite.
-    NotImplementedError
-        If points or matrices require gradients.
     """
     points: tuple[Tensor, ...]
     if isinstance(cost, PrecomputedCost):
@@ -175,7 +200,7 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
     n_problems, device = len(points[0]), points[0].device
     a = _read_weights(a, sizes[0], n, "a", device)
     b = _read_weights(b, sizes[1], m, "b", device)
-    epsilon = _read_epsilon(epsilon, n_problems, device)
+    epsilon = _read_epsilon(epsilon, n_problems)
     return CloudBatch(cost, points, a, b, sizes, epsilon)
 
 
@@ -214,7 +239,7 @@ def _read_side(clouds, name: str) -> tuple[Tensor, list[int]]:
 
 
 def _read_array(array, name: str) -> tuple[Tensor, list[int]]:
-    """One array of three dimensions, checked and copied."""
+    """One array of three dimensions, checked and copied; a tensor may stay in its graph."""
     shape = tuple(array.shape)
     for axis, what in ((0, "sample"), (1, "sample"), (2, "feature")):
         if shape[axis] == 0:
@@ -222,16 +247,17 @@ def _read_array(array, name: str) -> tuple[Tensor, list[int]]:
                 f"Found array with 0 {what}(s) (shape={shape}) while a minimum of 1 is required."
             )
     if isinstance(array, Tensor):
-        _check_no_gradient(array, name)
         # Two dimensions are what scikit-learn's words are about.
         check_points(array.flatten(0, 1), name=name)
+        if needs_graph(array):
+            return _copy_in_graph(array), [shape[1]] * shape[0]
     elif not (isinstance(array, np.ndarray) and array.dtype in FLOATS and _all_finite(array)):
         array = check_array(array, allow_nd=True, dtype=FLOATS, input_name=name)
     return to_tensor(array), [shape[1]] * shape[0]
 
 
 def _read_list(clouds, name: str) -> tuple[Tensor, list[int]]:
-    """Clouds of different sizes, each padded with copies of its first point."""
+    """Clouds of different sizes, each padded with copies of its first point, in their graph."""
     parts = [_as_cloud(cloud, f"{name}[{i}]") for i, cloud in enumerate(clouds)]
     width = parts[0].shape[1]
     for i, part in enumerate(parts):
@@ -247,14 +273,18 @@ def _read_list(clouds, name: str) -> tuple[Tensor, list[int]]:
             found = sorted(map(str, kinds))
             raise ValueError(f"All clouds of {name} must have one {what}. Got {found}.")
     sizes = [len(part) for part in parts]
+    in_graph = any(isinstance(part, Tensor) and needs_graph(part) for part in parts)
     if any(isinstance(part, Tensor) for part in parts):
         parts = [part if isinstance(part, Tensor) else to_tensor(part) for part in parts]
-        padded = parts[0].new_empty(len(parts), max(sizes), width)
+    padded: Any
+    if in_graph:
+        padded = torch.stack([_pad_in_graph(part, max(sizes)) for part in parts])
     else:
-        padded = np.empty((len(parts), max(sizes), width), dtype=parts[0].dtype)
-    for row, part, size in zip(padded, parts, sizes, strict=True):
-        row[:size] = part
-        row[size:] = part[0]
+        empty = parts[0].new_empty if isinstance(parts[0], Tensor) else np.empty
+        padded = empty((len(parts), max(sizes), width), dtype=parts[0].dtype)
+        for row, part, size in zip(padded, parts, sizes, strict=True):
+            row[:size] = part
+            row[size:] = part[0]
     values = padded if isinstance(padded, Tensor) else torch.from_numpy(padded)
     if not bool(torch.isfinite(values).all()):
         for i, part in enumerate(parts):
@@ -265,22 +295,23 @@ def _read_list(clouds, name: str) -> tuple[Tensor, list[int]]:
 def _as_cloud(cloud, name: str):
     """One cloud in float32 or float64; values of those that are so already are checked later."""
     if isinstance(cloud, Tensor):
-        _check_no_gradient(cloud, name)
         is_plain = cloud.layout is torch.strided and cloud.dtype in (torch.float32, torch.float64)
     else:
         is_plain = isinstance(cloud, np.ndarray) and cloud.dtype in FLOATS
     if is_plain and cloud.ndim == 2 and 0 not in cloud.shape:
         return cloud
-    return check_points(cloud, name=name)
+    checked = check_points(cloud, name=name)
+    return _copy_in_graph(cloud) if isinstance(cloud, Tensor) and needs_graph(cloud) else checked
 
 
-def _check_no_gradient(values: Tensor, name: str) -> None:
-    if values.requires_grad:
-        # TODO(merge): connect the derivatives of points and matrices.
-        raise NotImplementedError(
-            f"{name} requires a gradient, but gradients of points are available for single "
-            "problems only: loop over the problems, or detach."
-        )
+def _copy_in_graph(values: Tensor) -> Tensor:
+    """Copy to float32 or float64 that does not leave its graph."""
+    return values.to(resolve_dtype(values), copy=True, memory_format=torch.contiguous_format)
+
+
+def _pad_in_graph(cloud: Tensor, size: int) -> Tensor:
+    """Cloud padded with copies of its first point, which gets no gradient from them."""
+    return torch.cat([cloud, cloud[:1].detach().expand(size - len(cloud), -1)])
 
 
 def _read_weights(weights, sizes: list[int], width: int, name: str, device) -> Tensor:
@@ -331,7 +362,7 @@ def _as_weights(weights, name: str, device) -> Tensor:
         raise ValueError(f"{name} must be an array of numbers, or a list of such.") from error
 
 
-def _read_epsilon(epsilon, n_problems: int, device) -> "float | Tensor":
+def _read_epsilon(epsilon, n_problems: int) -> "float | np.ndarray":
     """One positive number, or one per problem in float64."""
     if isinstance(epsilon, Real):
         values = np.asarray([epsilon], dtype=float)
@@ -339,7 +370,7 @@ def _read_epsilon(epsilon, n_problems: int, device) -> "float | Tensor":
         if isinstance(epsilon, Tensor) and epsilon.requires_grad:
             raise ValueError("epsilon requires a gradient, which is not available: detach it.")
         try:
-            values = np.asarray(to_numpy(epsilon), dtype=float)
+            values = np.array(to_numpy(epsilon), dtype=float)
         except (ValueError, TypeError):
             values = np.empty(0)
         if values.shape != (n_problems,):
@@ -349,7 +380,8 @@ def _read_epsilon(epsilon, n_problems: int, device) -> "float | Tensor":
             )
     if not bool(((values > 0) & np.isfinite(values)).all()):
         raise ValueError(f"epsilon must be a positive number. Got {epsilon!r}.")
-    return float(epsilon) if isinstance(epsilon, Real) else to_tensor(values, device=device)
+    # No tensor: a transform of `torch.func` would wrap it.
+    return float(epsilon) if isinstance(epsilon, Real) else values
 
 
 def _n_dimensions(values) -> int:

@@ -103,6 +103,23 @@ def needs_graph(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
+def is_differentiated(*tensors: Tensor) -> bool:
+    """Whether a solve has to go through the functions of this module.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Its inputs.
+
+    Returns
+    -------
+    is_differentiated : bool
+        True also under the transforms of `torch.func`, where only the forward passes of autograd
+        functions see plain tensors.
+    """
+    return needs_graph(*tensors) or torch._C._are_functorch_transforms_active()
+
+
 class _Function(torch.autograd.Function):
     """Reverse mode only: everything else says so."""
 

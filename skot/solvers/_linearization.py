@@ -215,8 +215,10 @@ class LinearizedPlan:
     def _refine(self) -> None:
         """Newton's steps to the accuracy that derivatives take, which they cost little beside."""
         error = self._error
+        enough = _REFINED * self._relative
+        left = error > enough
         for _ in range(_MAX_STEPS):
-            if bool((error <= _REFINED * self._relative).all()):
+            if not bool(left.any()):
                 break
             gap = self._inverse_root * (self._b - self._sums)
             step, _ = self._solve_scaled(gap, _STEP_TOL * gap.norm(dim=1))
@@ -224,17 +226,15 @@ class LinearizedPlan:
             # Potentials of groups that exchange next to nothing would go far beyond what the
             # linear model knows of.
             step = step * (_LONGEST_STEP / step.abs().amax(1, keepdim=True)).clamp_max(1.0)
-            step = torch.where((error > _REFINED * self._relative)[:, None], step, 0.0)
+            step = torch.where(left[:, None], step, 0.0)
             self._shift(step)
             following = self._error
-            worse = following > error
+            worse = left & (following > error)
             if bool(worse.any()):
                 self._shift(torch.where(worse[:, None], -step, 0.0))
-                break
-            is_slow = bool((following > _SLOW * error).any())
+                following = torch.where(worse, error, following)
+            left = left & (following > enough) & (following <= _SLOW * error)
             error = following
-            if is_slow:
-                break
         if not bool(self.has_target.all()):
             # A potential without mass is the softmin of the others.
             extension = torch.where(self.has_target > 0, 0.0, -self._sums.log())

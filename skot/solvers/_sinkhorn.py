@@ -15,7 +15,7 @@ from torch import Tensor
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.solvers._adjoint import Solution
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
-from skot.solvers._cloud_batches import check_cloud_options, solve_clouds, values_of_weights
+from skot.solvers._cloud_batches import check_cloud_options, solve_clouds
 from skot.solvers._cloud_input import is_cloud_batch, read_clouds
 from skot.solvers._derivatives import (
     DualValue,
@@ -23,6 +23,7 @@ from skot.solvers._derivatives import (
     Potentials,
     SolvedOnce,
     has_tangents,
+    is_differentiated,
     needs_graph,
 )
 from skot.solvers._iteration import Iterate, Progress
@@ -54,8 +55,7 @@ class SinkhornResult:
         Potentials of source and target in float64, with ``<a, f> = <b, g>``. They are finite on
         points without mass too, where they extend the optimality conditions. For clouds of
         different sizes they are as long as the largest, and zero beyond the end of a cloud.
-        Differentiable once with respect to inputs that require a gradient, but not yet for
-        different clouds.
+        Differentiable once with respect to inputs that require a gradient.
     plan : EntropicPlan
         The plan, formed only where it is asked for.
     marginal_error : float or Tensor of shape (n_problems,)
@@ -206,8 +206,6 @@ def sinkhorn(
         For inconsistent shapes, values that are not finite, negative or all-zero weights, or
         parameters out of range; for clouds of a batch without points, of different widths, dtypes
         or devices.
-    NotImplementedError
-        For points of a batch of different clouds, or a batch of matrices, that require a gradient.
 
     See Also
     --------
@@ -220,7 +218,8 @@ def sinkhorn(
     streamed.
 
     `dual_value` is differentiable twice with respect to x, y, a, b, a precomputed matrix and the
-    points of a `SupportCost`, for one problem and for a batch. By the envelope theorem the
+    points of a `SupportCost`, for one problem and for a batch; tensors in lists get their own
+    gradients. By the envelope theorem the
     gradients are averages under the plan, exact in the limit of ``tol`` to 0, from one pass. Second
     derivatives are implicit [4]_: a product with the Hessian refines the potentials by a few of
     Newton's steps and solves one linear system by conjugate gradients, on the plan kept in memory
@@ -234,9 +233,8 @@ def sinkhorn(
     a weight is zero, derivatives with respect to it are those into the simplex. Where points
     coincide, a p-norm counts as having the derivative zero.
 
-    Dual values of different clouds are differentiable once, with respect to weights. Such problems
-    of up to ``n * m = 2**13`` pairs are iterated together, a chunk of problems
-    at a time (on a GPU as many as fit), each until it has arrived; larger ones, and those that the
+    Different clouds of up to ``n * m = 2**13`` pairs are iterated together, a chunk of problems at
+    a time (on a GPU as many as fit), each until it has arrived; larger ones, and those that the
     common iteration finds hard, one by one. Their kernels are in float64. The cost per problem
     falls with the number of problems, and results do not depend on which problems are solved with
     which, but for rounding.
@@ -278,8 +276,7 @@ def sinkhorn(
         check_cloud_options(settings, class_cost)
         batch = read_clouds(cost, x, y, a, b, epsilon)
         solution = solve_clouds(batch, settings, initializer, max_iter, on_iteration)
-        value = values_of_weights(batch.a, batch.b, solution.f, solution.g)
-        return SinkhornResult(dual_value=value, **solution._asdict())
+        return SinkhornResult(**solution._asdict())
     settings.check()
     if initializer is None and class_cost is None and not has_tangents():
         arrays = plain_arrays(cost, x, y, a, b, settings)
@@ -303,7 +300,7 @@ def sinkhorn(
             reached = _solve(problem, g, settings, progress)
             return _translate(problem, reached, settings)
 
-    if needs_graph(*problem.inputs):
+    if is_differentiated(*problem.inputs):
         result = _differentiable_result(problem, solve, settings, progress)
     else:
         solved = solve(problem)

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from skot.costs import Cost, GridCost, PNorm, PrecomputedCost, SquaredEuclidean
-from skot.solvers import GaussianInitializer, ZerosInitializer, _cloud_kernel, sinkhorn
+from skot.metrics import sinkhorn_divergence
+from skot.solvers import (
+    GaussianInitializer,
+    ZerosInitializer,
+    _adjoint,
+    _cloud_batches,
+    _cloud_kernel,
+    sinkhorn,
+)
 
 N_FEATURES = 2
 SIZES = ([7, 12, 1, 20, 9], [9, 3, 6, 17, 1])
@@ -164,7 +172,7 @@ class Bumpy(Cost):
 
     def pairwise(self, x, y):
         distance = (x[:, None] - y[None]).abs().sum(-1)
-        if float(distance.max()) < 0.0:
+        if float(distance.detach().max()) < 0.0:
             raise AssertionError
         return torch.log1p(distance) + 100.0
 
@@ -380,31 +388,228 @@ def test_plans_can_be_copied_and_pickled():
 
 # Gradients
 
+EPSILONS = [1.0, 1.5, 3.0]
+EXACT = {"tol": 1e-12, "max_iter": 5000}
 
-def test_gradients_of_weights():
-    _, _, a, b = ragged()
-    x, y, _, _ = ragged()
-    a = [w.clone().requires_grad_(True) for w in a]
-    sinkhorn(x, y, a, b, epsilon=0.5, tol=TIGHT).dual_value.sum().backward()
+
+def leaves(*tensors):
+    return [tensor.detach().clone().requires_grad_(True) for tensor in tensors]
+
+
+def tiny():
+    """Three problems of five by four points, for checks by finite differences."""
+    return X[:3, :5], Y[:3, :4] - 2.0, 3.0 * A[:3, :5], B[:3, :4]
+
+
+def check_gradients(function, inputs, *, twice):
+    inputs = leaves(*inputs)
+    # Random projections: all entries would take seconds.
+    assert torch.autograd.gradcheck(function, inputs, fast_mode=True, atol=1e-6)
+    if twice:
+        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True, atol=1e-6)
+
+
+def first_and_second(values, inputs):
+    """Gradient of a function of values, and its product with itself under the Hessian."""
+    slopes = torch.autograd.grad(values.square().sum(), inputs, create_graph=True)
+    return slopes, torch.autograd.grad(sum(s.square().sum() for s in slopes), inputs)
+
+
+def assert_same_gradients(found, expected, atol=1e-7):
+    for derivatives in zip(found, expected, strict=True):
+        for one, other in zip(*derivatives, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=atol)
+
+
+@pytest.mark.parametrize("cost", [None, PNorm(1.5, 1.7), "cosine", Bumpy()], ids=str)
+def test_derivatives_of_values(cost):
+    def values(*inputs):
+        return sinkhorn(*inputs, epsilon=EPSILONS, cost=cost, **EXACT).dual_value
+
+    check_gradients(values, tiny(), twice=True)
+
+
+@pytest.mark.parametrize("cost", [None, "euclidean"])
+def test_derivatives_of_potentials_and_plans(cost):
+    def parts(x, y, a, b, values):
+        result = sinkhorn(x, y, a, b, epsilon=EPSILONS, cost=cost, **EXACT)
+        last = result.plan[2]
+        products = result.plan[1].apply(values), last.apply_transpose(x[2])
+        return result.f, result.g, last.toarray(), *products
+
+    check_gradients(parts, [*tiny(), normal(4, 2)], twice=False)
+
+
+def test_derivatives_of_matrices():
+    _, _, a, b = tiny()
+
+    def solve(matrices, a, b):
+        return sinkhorn(cost=PrecomputedCost(matrices), a=a, b=b, epsilon=EPSILONS, **EXACT)
+
+    def plans(*inputs):
+        return torch.stack([plan.toarray() for plan in solve(*inputs).plan])
+
+    inputs = normal(3, 5, 4).abs(), a, b
+    check_gradients(lambda *inputs: solve(*inputs).dual_value, inputs, twice=True)
+    check_gradients(plans, inputs, twice=False)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e3])
+@pytest.mark.parametrize("chunk", [2**18, 60])
+def test_derivatives_of_lists_are_those_of_each_problem(chunk, shift, monkeypatch):
+    monkeypatch.setattr(_adjoint, "_OWN_CHUNK_ENTRIES", chunk)
+    x, y, a, b = ragged()
+    x = [points + shift for points in x]
+    epsilon = [0.5, 0.3, 1.0, 0.8, 0.4]
+    inputs = leaves(*x, *y, *a, *b)
+    batch = sinkhorn(*(inputs[i : i + 5] for i in range(0, 20, 5)), epsilon=epsilon, tol=1e-11)
+    of_plans = torch.autograd.grad(
+        sum(plan.apply(y[i]).square().sum() for i, plan in enumerate(batch.plan)),
+        inputs,
+        retain_graph=True,
+    )
+    of_potentials = torch.autograd.grad(
+        (batch.f.sum(1) - batch.g.sum(1)).sum(), inputs, retain_graph=True
+    )
+    found = first_and_second(batch.dual_value, inputs)
     for i in range(5):
-        alone = a[i].detach().clone().requires_grad_(True)
-        sinkhorn(x[i], y[i], alone, b[i], epsilon=0.5, tol=TIGHT).dual_value.backward()
-        torch.testing.assert_close(a[i].grad, alone.grad, atol=1e-6, rtol=1e-6)
+        alone = leaves(x[i], y[i], a[i], b[i])
+        single = sinkhorn(*alone, epsilon=epsilon[i], tol=1e-11)
+        product = single.plan.apply(y[i]).square().sum()
+        expected = [
+            torch.autograd.grad(value, alone, retain_graph=True)
+            for value in (product, single.f.sum() - single.g.sum())
+        ]
+        found_i = of_plans[i::5], of_potentials[i::5]
+        assert_same_gradients(found_i, expected, atol=1e-6 * max(1.0, shift))
+        expected = first_and_second(single.dual_value, alone)
+        assert_same_gradients([d[i::5] for d in found], expected, atol=1e-7 * max(1.0, shift))
 
 
-def test_second_derivatives_are_refused():
-    a = A.clone().requires_grad_(True)
-    value = sinkhorn(X, Y, a, epsilon=0.5).dual_value.sum()
-    (gradient,) = torch.autograd.grad(value, a, create_graph=True)
-    with pytest.raises(RuntimeError, match="can be differentiated once"):
-        gradient.square().sum().backward()
+def test_points_without_mass_are_padding():
+    x, y, a, b = ragged()
+    wide = torch.nn.utils.rnn.pad_sequence
+    far = [wide(side, batch_first=True, padding_value=50.0) for side in (x, y)]
+    padded = leaves(*far)
+    weighted = [wide(side, batch_first=True) for side in (a, b)]
+    inputs = leaves(*x, *y)
+    options = {"epsilon": 0.5, "tol": 1e-11}
+    found = first_and_second(sinkhorn(*padded, *weighted, **options).dual_value, padded)
+    values = sinkhorn(inputs[:5], inputs[5:], a, b, **options).dual_value
+    expected = [
+        [wide(side, batch_first=True) for side in (slopes[:5], slopes[5:])]
+        for slopes in first_and_second(values, inputs)
+    ]
+    assert_same_gradients(found, expected)
 
 
-def test_gradients_of_points_are_refused():
-    x = X.clone().requires_grad_(True)
-    for points in (x, list(x)):
-        with pytest.raises(NotImplementedError, match="requires a gradient"):
-            sinkhorn(points, Y, epsilon=0.5)
+def test_derivatives_of_divergences():
+    x, y, a, b = tiny()
+
+    def divergences(*inputs):
+        x, y, a, b = inputs
+        return sinkhorn_divergence(x, y, a=a, b=b, epsilon=EPSILONS, **EXACT)
+
+    check_gradients(divergences, (x, y, a, b), twice=True)
+    inputs = leaves(*ragged()[0], *ragged()[1])
+    sinkhorn_divergence(inputs[:5], inputs[5:]).sum().backward()
+    for one, other in zip(inputs[:5], inputs[5:], strict=True):
+        alone = leaves(one, other)
+        sinkhorn_divergence(*alone).backward()
+        for found, expected in zip((one, other), alone, strict=True):
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_derivatives_of_what_goes_one_by_one():
+    inputs = leaves(normal(2, 100, 2), normal(2, 90, 2, seed=1))
+    options = {"epsilon": 0.5, "tol": 1e-8}
+    found = first_and_second(sinkhorn(*inputs, **options).dual_value, inputs)
+    singles = [sinkhorn(*pair, **options).dual_value for pair in zip(*inputs, strict=True)]
+    assert_same_gradients(found, first_and_second(torch.stack(singles), inputs))
+
+
+def test_second_derivatives_do_not_depend_on_the_other_problems():
+    # Some problems have arrived far below the tolerance, others just so.
+    epsilon = [50.0, 0.3, 0.5, 50.0, 0.2, 1.0]
+    errors = []
+    for tol in (3e-2, 1e-12):
+        inputs = leaves(X, Y - 3.0)
+        result = sinkhorn(*inputs, A, B, epsilon=epsilon, tol=tol)
+        errors.append(result.marginal_error)
+        slopes = torch.autograd.grad(result.dual_value.sum(), inputs, create_graph=True)
+        along = sum((s * direction).sum() for s, direction in zip(slopes, (X, Y), strict=True))
+        second = torch.autograd.grad(along, inputs)
+        if tol == 3e-2:
+            loose = second
+    # The test would show nothing otherwise.
+    assert float(errors[0].min()) < 1e-6 < 1e-2 < float(errors[0].max())
+    for one, other in zip(loose, second, strict=True):
+        errors = (one - other).flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
+        assert float(errors.max()) < 1e-4
+
+
+def test_gradients_have_the_dtype_of_the_points_and_those_of_the_solve():
+    x, y = X.float().requires_grad_(True), list(Y.float().unbind())
+    y[1].requires_grad_(True)
+    values = sinkhorn(x, y, epsilon=0.5).dual_value
+    assert values.dtype == torch.float64
+    expected = torch.autograd.grad(values.sum(), (x, y[1]), retain_graph=True)
+    with torch.no_grad():
+        x.mul_(2.0)
+    found = torch.autograd.grad(values.sum(), (x, y[1]))
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
+# PyTorch compiles decompositions of its own when forward mode is first asked for.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_transforms_of_functions():
+    x, y, a, b = tiny()
+
+    def value(x):
+        return sinkhorn_divergence(x, y, a=a, b=b, **EXACT).square().sum()
+
+    def of_lists(x):
+        return sinkhorn([x[0], x[1, :2]], [y[0], y[1]], epsilon=[0.5, 1.0], **EXACT).f.sum()
+
+    def slope(x):
+        return torch.func.grad(value)(x).square().sum()
+
+    for function in (value, of_lists):
+        (at,) = leaves(x)
+        (expected,) = torch.autograd.grad(function(at), at)
+        torch.testing.assert_close(torch.func.grad(function)(x), expected)
+    (at,) = leaves(x)
+    expected = first_and_second(sinkhorn_divergence(at, y, a=a, b=b, **EXACT), [at])[1][0]
+    torch.testing.assert_close(torch.func.grad(slope)(x), expected)
+    for function in (value, of_lists):
+        with pytest.raises(RuntimeError, match="Forward-mode derivatives"):
+            torch.func.jvp(function, (x,), (x,))
+
+
+def test_third_derivatives_are_refused():
+    (x,) = leaves(X)
+    result = sinkhorn(x, Y, epsilon=0.5)
+    (slope,) = torch.autograd.grad(result.dual_value.sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(slope.square().sum(), x, create_graph=True)
+    (once,) = torch.autograd.grad(result.plan[0].toarray().square().sum(), x, create_graph=True)
+    for last in (second, once):
+        with pytest.raises(RuntimeError, match="one derivative more"):
+            last.sum().backward()
+
+
+def test_without_leaves_nothing_is_built(monkeypatch):
+    monkeypatch.delattr(_cloud_batches, "DualValue")
+    inputs = leaves(X, Y, A, B)
+    for result in (sinkhorn(X, Y, A, B, epsilon=0.5), sinkhorn(list(X), list(Y), epsilon=0.5)):
+        assert not result.dual_value.requires_grad
+    with torch.no_grad():
+        for points in (inputs[:2], [list(side) for side in inputs[:2]]):
+            result = sinkhorn(*points, *inputs[2:], epsilon=0.5)
+            assert result.converged.all()
+            assert not result.f.requires_grad
+            assert not result.plan[0].toarray().requires_grad
 
 
 # Bad input
