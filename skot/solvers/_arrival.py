@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+#: Rounding of half steps in float64, in units of epsilon.
+_ROUNDING = 1e-12
+
 
 class Arrival(NamedTuple):
     """When an iterate counts as a solution.
@@ -18,7 +21,7 @@ class Arrival(NamedTuple):
         Of the L1 error of the target marginal.
     largest : float
         Bound on the range of the costs, in units of epsilon. Columns may be off by `tol` times it,
-        or times one where the costs hardly differ.
+        or by rounding in float64.
     """
 
     tol: float
@@ -26,4 +29,4 @@ class Arrival(NamedTuple):
 
     def reached(self, error, distance):
         """Whether both are met, for numbers or tensors; not a number never is."""
-        return (error <= self.tol) & (distance <= self.tol * max(self.largest, 1.0))
+        return (error <= self.tol) & (distance <= max(self.tol * self.largest, _ROUNDING))

@@ -11,6 +11,7 @@ from skot.solvers._arrival import Arrival
 from skot.solvers._costs import column_logsumexp, row_logsumexp
 from skot.solvers._grid_kernel import GridKernel
 from skot.solvers._iteration import Iterate, Progress, iterate
+from skot.solvers._precision import DOUBLE_WEIGHT, SINGLE_WEIGHT
 from skot.solvers._solve import PairwiseSolve, Settings, anneal
 
 #: Largest cost, in units of epsilon, for which one kernel serves problems with different
@@ -18,6 +19,8 @@ from skot.solvers._solve import PairwiseSolve, Settings, anneal
 _BATCH_RANGE = 250.0
 #: Weights of the grid problems that are solved together.
 _BATCH_ENTRIES = 2**16
+#: Half steps by which points of next to no mass may settle.
+_SETTLING = 200
 #: Logarithm of no mass at all: finite, so that differences with it stay numbers.
 _NOTHING = -1e300
 
@@ -83,6 +86,7 @@ def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Setting
         At the final epsilon.
     """
     is_narrow = costs.magnitude() / settings.epsilon <= _BATCH_RANGE
+    is_narrow &= not any(bool(((w > 0) & (w <= DOUBLE_WEIGHT)).any()) for w in (a, b))
     # Only the kernel stored in float64 takes several problems at once.
     if is_narrow and settings.storage != "stream" and settings.dtype != torch.float32:
         return PairwiseSolve(costs, a, b, settings, progress).run(g)
@@ -130,20 +134,57 @@ def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Set
     iterate : Iterate
         At the final epsilon.
     """
-    rows, columns = a[0] > 0, b[0] > 0
+    lightest = lightest_weight(settings.dtype)
+    rows, columns = a[0] > lightest, b[0] > lightest
     if bool(rows.all()) and bool(columns.all()):
         return PairwiseSolve(costs, a, b, settings, progress).run(g)
     support = costs.select(rows, columns)
     start = None if g is None else g[:, columns]
     solve = PairwiseSolve(support, a[:, rows], b[:, columns], settings, progress)
     reached = solve.run(start)
-    # A weight of zero has the logarithm of nothing, but its potential is an ordinary softmin.
-    epsilon = settings.epsilon
-    log_b = torch.where(columns, b[0], 1.0).log()
-    h = torch.where(columns, log_b, _NOTHING)
-    h[columns] += reached.h[0]
-    row_log = row_logsumexp(costs, h, epsilon)
-    row_bias = torch.where(rows, torch.where(rows, a[0], 1.0).log() - row_log, _NOTHING)
-    h = -column_logsumexp(costs, row_bias, epsilon)
+    h = torch.full_like(b[0], _NOTHING)
     h[columns] = reached.h[0]
-    return Iterate(h[None], row_log[None], reached.error, reached.converged)
+    arrival = Arrival(settings.tol, costs.range() / settings.epsilon)
+    h, row_log, is_settled = _settle(costs, a[0], b[0], h, columns, settings.epsilon, arrival)
+    converged = reached.converged & is_settled
+    return Iterate(h[None], row_log[None], reached.error, converged)
+
+
+def lightest_weight(dtype: torch.dtype | None) -> float:
+    """Weight from which on points take part in the iteration.
+
+    Exponents are cut relative to the largest of their row, whatever the weights: what is cut has to
+    be less than what the lightest point weighs.
+    """
+    return SINGLE_WEIGHT if dtype == torch.float32 else DOUBLE_WEIGHT
+
+
+def _settle(
+    costs, a: Tensor, b: Tensor, h: Tensor, known: Tensor, epsilon: float, arrival: Arrival
+) -> tuple[Tensor, Tensor, bool]:
+    """Extend h of shape (m,) from the columns that are known to all, by exact half steps.
+
+    Without any mass one half step is all that is needed. Points of next to no mass on both sides
+    depend on each other: half steps are repeated until their potentials belong together.
+
+    Returns
+    -------
+    h, row_log : Tensor of shape (m,), (n,)
+        Potential, and the logarithm of the row sums at it.
+    is_settled : bool
+        Whether they do.
+    """
+    log_a, log_b = (torch.where(w > 0, w, 1.0).log().masked_fill(w == 0, _NOTHING) for w in (a, b))
+    n_steps = _SETTLING if bool(((b > 0) & ~known).any()) else 1
+    solved = h
+    for _ in range(n_steps):
+        row_log = row_logsumexp(costs, h + log_b, epsilon)
+        following = -column_logsumexp(costs, log_a - row_log, epsilon)
+        # The iteration has settled the others.
+        following = torch.where(known, solved, following)
+        step = torch.where(b > 0, following - h, 0.0).abs().amax()
+        h = following
+        if bool(arrival.reached(torch.zeros_like(step), step)):
+            break
+    row_log = row_logsumexp(costs, h + log_b, epsilon)
+    return h, row_log, n_steps == 1 or bool(arrival.reached(torch.zeros_like(step), step))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, linalg
 
@@ -187,7 +188,7 @@ class CloudSolve:
             return False
         own = Progress(record.max_iter)
         epsilon = float(batch.epsilons[i])
-        with SerialBlas(is_shared(n, m, arrays[0].shape[1])):
+        with SerialBlas(is_shared(n, m, arrays[0].shape[1])), np.errstate(all="ignore"):
             problem = read_lean(*arrays)
             if problem is None:
                 return False

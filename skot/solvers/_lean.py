@@ -28,17 +28,19 @@ from skot.solvers._iteration import (
 )
 from skot.solvers._lean_kernel import DOUBLE, SINGLE, LeanCosts, LeanKernel, LeanPass
 from skot.solvers._newton import newton
-from skot.solvers._precision import EASY_TOL, single_noise
+from skot.solvers._precision import EASY_TOL, reach, single_noise
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
 _ANNEALING_BELOW = 0.02
 #: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
 #: for all of them: points given twice, or once with twice the weight, take the same way.
 _BLOCK, _BLOCK_POINTS = 6, 300
-#: Newton's method pays below this tolerance after so many passes, by the number of entries.
+#: Newton's method pays below this tolerance after so many passes, by the number of entries. For the
+#: smallest it always does: a step costs as much as some passes and their check.
 _NEWTON_TOL = 1e-4
-_NEWTON_PASSES = ((2**14, 24), (2**17, 36), (2**18, 60))
-#: Entries from which a kernel in float32 pays, and the weights that it can hold.
+_NEWTON_PASSES = ((2**12, 12), (2**14, 24), (2**17, 36), (2**18, 60))
+_NEWTON_ALWAYS = 2**12
+#: Entries from which a kernel in float32 pays, and the weights that its range holds.
 _SINGLE_ENTRIES, _SINGLE_WEIGHT = 2**17, 1e-15
 #: Passes after which it is tried whatever the tolerance.
 _SLOW_PASSES = 150
@@ -114,7 +116,8 @@ def solve_lean(
     """
     is_warm = g is not None
     noise = single_noise(scale, epsilon)
-    is_single = allow_single and _is_single(costs.shape, a, b, tol, noise)
+    is_exact_enough = noise <= 0.2 * reach(tol, largest, epsilon)
+    is_single = allow_single and is_exact_enough and _is_single(costs.shape, a, b, tol)
     kernel = LeanKernel(costs, a, b, SINGLE if is_single else DOUBLE)
     iteration = _Iteration(kernel, memory, progress)
     if g is None:
@@ -158,11 +161,9 @@ def _judge(kernel: LeanKernel, h: np.ndarray, arrival: Arrival) -> tuple[LeanPas
     return reached, reached.is_arrival(arrival)
 
 
-def _is_single(
-    shape: tuple[int, int], a: np.ndarray, b: np.ndarray, tol: float, noise: float
-) -> bool:
-    """Whether a kernel in float32 is faster, and good enough."""
-    if shape[0] * shape[1] < _SINGLE_ENTRIES or tol < EASY_TOL or noise > 0.2 * tol:
+def _is_single(shape: tuple[int, int], a: np.ndarray, b: np.ndarray, tol: float) -> bool:
+    """Whether a kernel in float32 is faster, and holds the weights."""
+    if shape[0] * shape[1] < _SINGLE_ENTRIES or tol < EASY_TOL:
         return False
     return min(float(a.min()), float(b.min())) > _SINGLE_WEIGHT
 
@@ -198,7 +199,8 @@ def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:
         return np.inf
     entries = shape[0] * shape[1]
     patience = next((passes for size, passes in _NEWTON_PASSES if entries <= size), np.inf)
-    return patience if tol < _NEWTON_TOL else max(patience, _SLOW_PASSES)
+    pays = tol < _NEWTON_TOL or entries <= _NEWTON_ALWAYS
+    return patience if pays else max(patience, _SLOW_PASSES)
 
 
 class _Iteration:

@@ -16,6 +16,7 @@ from skot.solvers._iteration import Progress
 from skot.solvers._lean import LeanSolution, solve_lean
 from skot.solvers._lean_kernel import LeanCosts
 from skot.solvers._plan import EntropicPlan
+from skot.solvers._precision import DOUBLE_WEIGHT
 from skot.solvers._solve import Settings
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
@@ -144,15 +145,16 @@ def _as_points(points: Any) -> np.ndarray | None:
 
 
 def _as_weights(weights: Any, size: int) -> np.ndarray | None:
-    """Positive weights of shape (size,) that sum to one, if they are."""
+    """Weights of shape (size,) that sum to one, none of them light, if they are."""
     if weights is None:
         return np.full(size, 1.0 / size)
     array = _as_array(weights)
     if array is None or array.shape != (size,):
         return None
     array = array.astype(np.float64, copy=False)
-    total = float(array.sum())
-    return array / total if float(array.min()) > 0.0 and total < np.inf else None
+    with np.errstate(over="ignore"):
+        total = float(array.sum())
+    return array / total if float(array.min()) > DOUBLE_WEIGHT * total and total < np.inf else None
 
 
 def _as_array(values: Any) -> np.ndarray | None:

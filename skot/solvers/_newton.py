@@ -63,18 +63,19 @@ def newton(kernel: LeanKernel, h: np.ndarray, arrival: Arrival, progress: Progre
         following = _ascend(kernel, point, progress)
         if following is None:
             # The kernel's sums are to be those of the point that is returned.
-            return _evaluate(kernel, point.h, progress)
+            return _evaluate(kernel, point.h)
         point = following
     return point
 
 
-def _evaluate(kernel: LeanKernel, h: np.ndarray, progress: Progress) -> LeanPass:
-    """One counted pass at h, in range of the kernel."""
+def _evaluate(kernel: LeanKernel, h: np.ndarray, progress: Progress | None = None) -> LeanPass:
+    """One pass at h, in range of the kernel, counted by the progress that is given."""
     h = h - h @ kernel.b
     if not kernel.in_range(h):
         kernel.absorb(h, kernel.epsilon)
     point = kernel.passes(h, 1)
-    progress.record(point.error, kernel.epsilon)
+    if progress is not None:
+        progress.record(point.error, kernel.epsilon)
     return point
 
 

@@ -1,4 +1,4 @@
-"""What float32 hides of the marginal error."""
+"""What float32 hides of the marginal error, and when it hides too much."""
 
 import numpy as np
 
@@ -6,6 +6,19 @@ import numpy as np
 EASY_TOL = 1e-3
 #: What products in float32 may hide.
 FLOAT32_NOISE = 5e-7
+
+
+#: Weights that products in float32 and in float64 can hold beside those of order one.
+SINGLE_WEIGHT, DOUBLE_WEIGHT = 1e-20, 1e-60
+
+
+def reach(tol: float, largest: float, epsilon: float) -> float:
+    """What rounding in units of epsilon has to stay below, at costs of a range `largest`.
+
+    Errors of the marginal are relative to one, those of potentials relative to the range of the
+    costs: where epsilon is larger than that, rounding of an exponent counts for more.
+    """
+    return tol * min(1.0, largest / epsilon)
 
 
 def single_noise(scale: float, epsilon: float) -> float:

@@ -1,8 +1,10 @@
 """What a caller passes, read and put in well-scaled coordinates."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,6 +117,7 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
     scaled = matrix.detach()
     offset = float(scaled.min())
     unit = float((scaled - offset).max()) or 1.0
+    _check_size(unit)
     costs = MatrixCosts((scaled - offset) / unit)
     row, column = _zeros(costs)
     return Problem(cost, (matrix,), costs, unit, row + offset, column, a, b, batched)
@@ -129,6 +132,7 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
     a, b, batched = _read_weights(a, b, len(x), len(y), x.device)
     with torch.no_grad():
         pair = cost.standardize(x.detach(), y.detach(), a.detach().mean(0), b.detach().mean(0))
+        _check_size(pair.scale + float(pair.row.abs().max()) + float(pair.column.abs().max()))
         scaled_class_cost = None
         if class_cost is not None:
             labels, table = class_cost
@@ -141,6 +145,13 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
         costs = PointCosts(cost, pair.x, pair.y, scaled_class_cost)
     scale = pair.scale, pair.row, pair.column
     return Problem(cost, (x, y), costs, *scale, a, b, batched, class_cost)
+
+
+def _check_size(size: float) -> None:
+    if not math.isfinite(size):
+        raise ValueError(
+            "The costs are too large for float64. Put the points or the costs in another unit."
+        )
 
 
 def _as_float64(values, name: str) -> Tensor:
@@ -167,6 +178,9 @@ def _read_weights(a, b, n: int, m: int, device) -> tuple[Tensor, Tensor, bool]:
 def _one_side(weights, size: int, name: str, device) -> Tensor:
     if weights is None:
         return torch.full((size,), 1.0 / size, dtype=torch.float64, device=device)
+    is_complex = weights.is_complex() if isinstance(weights, Tensor) else np.iscomplexobj(weights)
+    if is_complex:
+        raise ValueError("Complex data not supported in weights.")
     keeps_graph = isinstance(weights, Tensor) and weights.requires_grad
     if not keeps_graph:
         weights = to_tensor(weights, dtype=torch.float64, device=device)

@@ -4,6 +4,7 @@ The flow of one call: read the problem, put it in well-scaled coordinates
 (:meth:`skot.costs.Cost.standardize`), solve (:mod:`skot.solvers._batches`), translate back.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -68,7 +69,8 @@ class SinkhornResult:
     n_iter : int
         Passes over the kernel, those at larger regularisations included.
     errors : tuple of float
-        Marginal error after each pass (the largest of a batch).
+        Marginal error at each check (the largest of a batch): after every pass, or every few where
+        a pass takes microseconds.
     epsilon : float or Tensor of shape (n_problems,)
         The regularisation.
     passes : int or Tensor of shape (n_problems,)
@@ -190,9 +192,9 @@ def sinkhorn(
     class_cost : tuple of (Tensor of shape (n,), Tensor of shape (n_classes, m)), default=None
         Class index of every source point and an extra cost of every class at every target.
     on_iteration : callable, default=None
-        Called as ``on_iteration(i, state)`` after each pass, with a dict that holds
-        ``marginal_error`` and ``epsilon``; a true return value stops the iteration. A batch that is
-        solved in parts calls it for each of them.
+        Called as ``on_iteration(i, state)`` at each check, the i-th, with a dict that holds
+        ``marginal_error``, ``epsilon`` and ``n_iter``, the passes so far; a true return value stops
+        the iteration. A batch that is solved in parts calls it for each of them.
 
     Returns
     -------
@@ -281,9 +283,11 @@ def sinkhorn(
     if initializer is None and class_cost is None and not has_tangents():
         arrays = plain_arrays(cost, x, y, a, b, settings)
         if arrays is not None:
-            with SerialBlas(is_shared(len(arrays[0]), *arrays[1].shape)):
+            # What overflows here is left to the general way.
+            serial = SerialBlas(is_shared(len(arrays[0]), *arrays[1].shape))
+            with serial, np.errstate(all="ignore"):
                 lean = read_lean(*arrays)
-                if lean is not None:
+                if lean is not None and math.isfinite(lean.largest() / epsilon):
                     return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
     if isinstance(cost, (PrecomputedCost, SupportCost)):
         cost.validate()  # cloning would cut a matrix or points from their graph

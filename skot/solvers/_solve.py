@@ -4,12 +4,14 @@ Every choice here is about speed. What is solved, and when it counts as solved, 
 of :mod:`skot.solvers._iteration`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from sklearn import get_config
 from torch import Tensor
@@ -27,7 +29,7 @@ from skot.solvers._iteration import (
 from skot.solvers._kernels import HalfSteps, StoredKernel, StreamedKernel
 from skot.solvers._lean import solve_lean
 from skot.solvers._lean_kernel import is_shared
-from skot.solvers._precision import EASY_TOL, FLOAT32_NOISE, single_noise
+from skot.solvers._precision import EASY_TOL, FLOAT32_NOISE, SINGLE_WEIGHT, reach, single_noise
 from skot.solvers._sparse_kernel import SparseKernel, estimate_density
 from skot.utils._threads import SerialBlas
 
@@ -245,6 +247,10 @@ class PairwiseSolve:
             At the final epsilon.
         """
         settings = self._settings
+        if not settings.epsilon > 0.0 or not math.isfinite(self._costs.range() / settings.epsilon):
+            raise ValueError(
+                "epsilon is too small for costs of this size: their ratio is no number in float64."
+            )
         if self._is_lean():
             return self._run_lean(g)
         precisions = self._precisions()
@@ -282,7 +288,7 @@ class PairwiseSolve:
 
     def _run_lean(self, g: Tensor | None) -> Iterate:
         settings, costs = self._settings, self._costs.lean()
-        with SerialBlas(is_shared(*costs.shape)):
+        with SerialBlas(is_shared(*costs.shape)), np.errstate(all="ignore"):
             return solve_lean(
                 costs,
                 self._a[0].numpy(),
@@ -342,10 +348,12 @@ class PairwiseSolve:
             return [Precision(settings.dtype, settings.dtype)]
         double = Precision(torch.float64, torch.float64)
         small = n * m <= SMALL and settings.tol < EASY_TOL
-        if small or len(self._b) > 1 or settings.tol < _MIXED_TOL:
+        lightest = min(float(self._a.min()), float(self._b.min()))
+        limit = reach(settings.tol, self._costs.range(), settings.epsilon)
+        if small or len(self._b) > 1 or limit < _MIXED_TOL or lightest < SINGLE_WEIGHT:
             return [double]
         single = Precision(torch.float32, torch.float32)
-        if settings.tol >= _FLOAT32_TOL and self._noise(single) <= 0.2 * settings.tol:
+        if settings.tol >= _FLOAT32_TOL and self._noise(single) <= 0.2 * limit:
             return [single, double]
         return [_MIXED, double]
 
