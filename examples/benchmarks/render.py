@@ -14,6 +14,7 @@ from _lagrangian_render import lagrangian_section
 from _meta_color_render import meta_color_section
 from _meta_ot_render import meta_ot_section
 from _neural_ot_render import crops_section, neural_ot_section
+from _second_derivatives_render import second_derivatives_section
 from _small_render import small_section, small_summary
 from _tables import number, table
 from _w2_images_render import w2_images_section
@@ -271,6 +272,7 @@ SECTIONS = {
     "small": small_section,
     "batches": batches_section,
     "fit_overhead": fit_overhead_section,
+    "second_derivatives": second_derivatives_section,
     "memory": memory_section,
     "grid": grid_section,
     "office_caltech": office_caltech_section,
