@@ -35,11 +35,10 @@ _ANNEALING_BELOW = 0.02
 #: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
 #: for all of them: points given twice, or once with twice the weight, take the same way.
 _BLOCK, _BLOCK_POINTS = 6, 300
-#: Newton's method pays below this tolerance after so many passes, by the number of entries. For the
-#: smallest it always does: a step costs as much as some passes and their check.
+#: Newton's method pays below this tolerance after so many passes, by the number of entries. (For the
+#: smallest it would above, but then points given twice would take another way.)
 _NEWTON_TOL = 1e-4
 _NEWTON_PASSES = ((2**12, 12), (2**14, 24), (2**17, 36), (2**18, 60))
-_NEWTON_ALWAYS = 2**12
 #: Entries from which a kernel in float32 pays, and the weights that its range holds.
 _SINGLE_ENTRIES, _SINGLE_WEIGHT = 2**17, 1e-15
 #: Passes after which it is tried whatever the tolerance.
@@ -199,8 +198,7 @@ def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:
         return np.inf
     entries = shape[0] * shape[1]
     patience = next((passes for size, passes in _NEWTON_PASSES if entries <= size), np.inf)
-    pays = tol < _NEWTON_TOL or entries <= _NEWTON_ALWAYS
-    return patience if pays else max(patience, _SLOW_PASSES)
+    return patience if tol < _NEWTON_TOL else max(patience, _SLOW_PASSES)
 
 
 class _Iteration:
