@@ -35,8 +35,8 @@ _ANNEALING_BELOW = 0.02
 #: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
 #: for all of them: points given twice, or once with twice the weight, take the same way.
 _BLOCK, _BLOCK_POINTS = 6, 300
-#: Newton's method pays below this tolerance after so many passes, by the number of entries. (For the
-#: smallest it would above, but then points given twice would take another way.)
+#: Newton's method pays below this tolerance after so many passes, by the number of entries. For the
+#: smallest it would above too, but then points given twice would take another way.
 _NEWTON_TOL = 1e-4
 _NEWTON_PASSES = ((2**12, 12), (2**14, 24), (2**17, 36), (2**18, 60))
 #: Entries from which a kernel in float32 pays, and the weights that its range holds.
