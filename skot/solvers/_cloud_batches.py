@@ -30,7 +30,7 @@ from skot.solvers._derivatives import (
 from skot.solvers._iteration import Progress
 from skot.solvers._lean_kernel import is_shared
 from skot.solvers._lean_problem import plain_arrays, read_lean, solve_lean_problem
-from skot.solvers._plan import EntropicPlan
+from skot.solvers._plan import DeferredPlan, EntropicPlan, attach_graph
 from skot.solvers._solve import Settings
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils._threads import SerialBlas
@@ -64,34 +64,17 @@ class CloudSolution(NamedTuple):
     passes: Tensor
 
 
-class CloudPlan(EntropicPlan):
-    """Plan of one problem of a batch, which is cut out of it when something is first asked.
-
-    Parameters
-    ----------
-    state : CloudState
-        The solved batch.
-    i : int
-        Which problem.
-    graph : PlanGraph, default=None
-        What it depends on.
-    """
-
-    def __init__(self, state: CloudState, i: int, graph: PlanGraph | None = None):
-        self._origin = (state, i, graph)
-
-    def __getattr__(self, name: str):
-        # Only called for what is not there: nothing is, before the first call.
-        if "_origin" not in self.__dict__:
-            raise AttributeError(name)
-        state, i, graph = self.__dict__.pop("_origin")
-        single = state.costs.single(i)
-        n, m = single.costs.shape
-        weights, h = (state.a[i, :n], state.b[i, :m]), state.h[i, :m]
-        constant = single.row, single.column
-        super().__init__(single.costs, *weights, h, float(state.epsilon[i]), single.unit, constant)
-        self._graph = graph
-        return getattr(self, name)
+def cut_out(state: CloudState, i: int, graph: PlanGraph | None = None) -> EntropicPlan:
+    """Plan of one problem of a solved batch, and what it depends on."""
+    single = state.costs.single(i)
+    n, m = single.costs.shape
+    weights, h = (state.a[i, :n], state.b[i, :m]), state.h[i, :m]
+    constant = single.row, single.column
+    epsilon = float(state.epsilon[i])
+    plan = EntropicPlan(single.costs, *weights, h, epsilon, single.unit, constant)
+    if graph is not None:
+        attach_graph(plan, graph)
+    return plan
 
 
 class CloudSolve:
@@ -243,7 +226,7 @@ class CloudSolve:
         return CloudSolution(
             f=f,
             g=g,
-            plan=tuple(CloudPlan(state, i) for i in range(len(f))),
+            plan=tuple(DeferredPlan(partial(cut_out, state, i)) for i in range(len(f))),
             marginal_error=state.error,
             converged=state.arrived,
             dual_value=linalg.vecdot(state.a, f) + linalg.vecdot(state.b, g),
@@ -344,7 +327,9 @@ def _differentiable(batch: CloudBatch, solve, settings: Settings) -> CloudSoluti
     solver, reached = solved[0]
     inside_x, inside_y = batch.inside
     plans = (
-        CloudPlan(solver.state, i, CloudPlanGraph(solver.state, once, batch, i))
+        DeferredPlan(
+            partial(cut_out, solver.state, i, CloudPlanGraph(solver.state, once, batch, i))
+        )
         for i in range(batch.n_problems)
     )
     return reached._replace(

@@ -1,6 +1,6 @@
 """The entropic plan, known by its potentials and formed only where it is asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -179,3 +179,24 @@ def attach_graph(plan: EntropicPlan, graph: PlanGraph) -> None:
         What it depends on.
     """
     plan._graph = graph
+
+
+class DeferredPlan(EntropicPlan):
+    """A plan that is made when something is first asked of it: most are not.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the plan.
+    """
+
+    def __init__(self, make: Callable[[], EntropicPlan]):
+        self._make = make
+
+    def __getattr__(self, name: str):
+        # Only called for what is not there: nothing is, before the first call.
+        make = self.__dict__.pop("_make", None)
+        if make is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__dict__.update(make().__dict__)
+        return getattr(self, name)

@@ -7,6 +7,7 @@ The flow of one call: read the problem, put it in well-scaled coordinates
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ from skot.solvers._lean_problem import (
     read_lean,
     solve_lean_problem,
 )
-from skot.solvers._plan import EntropicPlan, attach_graph
+from skot.solvers._plan import DeferredPlan, EntropicPlan, attach_graph
 from skot.solvers._problem import Problem, read_problem
 from skot.solvers._solve import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
@@ -321,7 +322,7 @@ def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) ->
     return SinkhornResult(
         f=torch.from_numpy(f),
         g=torch.from_numpy(g),
-        plan=problem.plan(solution.h, epsilon),
+        plan=DeferredPlan(partial(problem.plan, solution.h, epsilon)),
         marginal_error=solution.error,
         converged=solution.converged,
         dual_value=torch.from_numpy(np.asarray(problem.a @ f + problem.b @ g)),
