@@ -87,7 +87,7 @@ class Progress:
         self.stopped |= other.stopped
 
 
-def annealing_schedule(epsilon: float, scale: float) -> list[float]:
+def annealing_schedule(epsilon: float, scale: float, start: float = ANNEALING_START) -> list[float]:
     """Decreasing regularisations that end at epsilon.
 
     Parameters
@@ -96,6 +96,8 @@ def annealing_schedule(epsilon: float, scale: float) -> list[float]:
         The last one.
     scale : float
         Typical cost.
+    start : float, default=0.3
+        Largest regularisation, as a share of it.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def annealing_schedule(epsilon: float, scale: float) -> list[float]:
     [0.16, 0.04, 0.01]
     """
     epsilons = [epsilon]
-    while epsilons[-1] * ANNEALING_FACTOR <= ANNEALING_START * scale:
+    while epsilons[-1] * ANNEALING_FACTOR <= start * scale:
         epsilons.append(epsilons[-1] * ANNEALING_FACTOR)
     return epsilons[::-1]
 

@@ -31,7 +31,7 @@ from skot.solvers._newton import newton
 from skot.solvers._precision import EASY_TOL, reach, single_noise
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
-_ANNEALING_BELOW = 0.02
+_ANNEALING_BELOW = _ANNEALING_START = 0.02
 #: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
 #: for all of them: points given twice, or once with twice the weight, take the same way.
 _BLOCK, _BLOCK_POINTS = 6, 300
@@ -122,7 +122,7 @@ def solve_lean(
     if g is None:
         g = np.zeros_like(b)
         if annealing and epsilon < _ANNEALING_BELOW * scale:
-            g = _anneal(iteration, annealing_schedule(epsilon, scale), tol)
+            g = _anneal(iteration, annealing_schedule(epsilon, scale, _ANNEALING_START), tol)
     arrival = Arrival(tol, largest / epsilon)
     patience = _patience(costs.shape, tol, memory)
     h = g / epsilon
