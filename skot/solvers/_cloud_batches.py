@@ -44,8 +44,6 @@ _DEVICE_CHUNK_ENTRIES, _DEVICE_LARGE = 2**27, 2**22
 #: Range of the costs, in units of epsilon, from which annealing pays; and that from which Newton's
 #: method does, on a CPU and below the tolerance. Only the solver of one problem has them.
 _WIDE, _WIDE_TIGHT, _TIGHT_TOL = 3000.0, 500.0, 1e-4
-#: Entries of a whole batch up to which the same holds at any tolerance: half a chunk.
-_FEW_ENTRIES = 2**16
 #: Passes after which what has not arrived is put into new chunks, on a CPU and elsewhere, and how
 #: few problems are then better off one by one.
 _ROUNDS, _DEVICE_ROUNDS, _FEW = (72, 120), (72, 120, 240, 480), 4
@@ -141,8 +139,7 @@ class CloudSolve:
         entries, widest = _DEVICE_CHUNK_ENTRIES, _WIDE
         if on_cpu:
             budgets, entries = _ROUNDS, _CHUNK_ENTRIES
-            is_few = len(self.epsilon) * n * m <= _FEW_ENTRIES
-            if memory > 0 and (is_few or self._settings.tol < _TIGHT_TOL):
+            if memory > 0 and self._settings.tol < _TIGHT_TOL:
                 widest = _WIDE_TIGHT
         if memory == 0:
             budgets = (record.max_iter,)
