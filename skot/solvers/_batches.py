@@ -144,7 +144,7 @@ def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Set
     reached = solve.run(start)
     h = torch.full_like(b[0], _NOTHING)
     h[columns] = reached.h[0]
-    arrival = Arrival(settings.tol, costs.range() / settings.epsilon)
+    arrival = Arrival(settings.tol, costs.range / settings.epsilon)
     h, row_log, is_settled = _settle(costs, a[0], b[0], h, columns, settings.epsilon, arrival)
     converged = reached.converged & is_settled
     return Iterate(h[None], row_log[None], reached.error, converged)

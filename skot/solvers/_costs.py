@@ -163,6 +163,7 @@ class PointCosts:
         left, right, row, column = self._factors
         return float(row.mean() + column.mean() - left.mean(0) @ right.mean(0))
 
+    @cached_property
     def range(self) -> float:
         """Bound on the range of the costs, up to row constants."""
         return self.magnitude()
@@ -216,6 +217,7 @@ class MatrixCosts:
         """Typical cost."""
         return float((self._matrix - self._matrix.min()).mean())
 
+    @cached_property
     def range(self) -> float:
         """Range of the costs."""
         return float(self._matrix.max() - self._matrix.min())

@@ -247,7 +247,7 @@ class PairwiseSolve:
             At the final epsilon.
         """
         settings = self._settings
-        if not settings.epsilon > 0.0 or not math.isfinite(self._costs.range() / settings.epsilon):
+        if not settings.epsilon > 0.0 or not math.isfinite(self._costs.range / settings.epsilon):
             raise ValueError(
                 "epsilon is too small for costs of this size: their ratio is no number in float64."
             )
@@ -299,7 +299,7 @@ class PairwiseSolve:
                 memory=settings.memory,
                 annealing=settings.annealing,
                 scale=self._costs.scale,
-                largest=self._costs.range(),
+                largest=self._costs.range,
                 allow_single=settings.dtype is None,
                 progress=self._progress,
             ).as_iterate()
@@ -307,7 +307,7 @@ class PairwiseSolve:
     def _arrival(self, noise: float = 0.0) -> Arrival:
         settings = self._settings
         tol = max(0.5 * settings.tol, settings.tol - noise)
-        return Arrival(tol, self._costs.range() / settings.epsilon)
+        return Arrival(tol, self._costs.range / settings.epsilon)
 
     def _iterate(
         self, kernel, h: Tensor, leave=None, *, noise: float = 0.0, max_passes: int | None = None
@@ -349,7 +349,7 @@ class PairwiseSolve:
         double = Precision(torch.float64, torch.float64)
         small = n * m <= SMALL and settings.tol < EASY_TOL
         lightest = min(float(self._a.min()), float(self._b.min()))
-        limit = reach(settings.tol, self._costs.range(), settings.epsilon)
+        limit = reach(settings.tol, self._costs.range, settings.epsilon)
         if small or len(self._b) > 1 or limit < _MIXED_TOL or lightest < SINGLE_WEIGHT:
             return [double]
         single = Precision(torch.float32, torch.float32)
