@@ -223,8 +223,9 @@ class SafeguardedAcceleration:
         norm = (residual.square() * self._weights).sum(1)
         following = self._anderson.step(h, residual)
         # Along a direction that the residual does not see, extrapolation has no bounds.
-        astray = ~((following - plain).abs().amax(1) <= LARGEST_STEP)
-        if bool(astray.any()):
+        away = following - plain
+        if not float(torch.linalg.vector_norm(away, torch.inf)) <= LARGEST_STEP:
+            astray = ~(away.abs().amax(1) <= LARGEST_STEP)
             following = torch.where(astray[:, None], plain, following)
             self._anderson.restart(astray)
         # Not a number counts as worse: exponentials of a wild iterate can overflow.
@@ -329,14 +330,15 @@ def iterate(
         half = kernel.half_steps(h)
         progress.record(float(half.error.max()), epsilon)
         close = half.error <= arrival.tol
-        arrived = close
-        if bool(close.any()):
+        arrived, any_close = close, bool(close.any())
+        if any_close:
             # A column out of reach of the exponentials tells nothing, with mass or without.
             arrived = arrival.reached(half.error, distance(half, b)) & (not half.lost)
-        is_new = arrived & (passes_needed[active] == 0)
-        passes_needed[active[is_new]] = progress.n_passes
+            is_new = arrived & (passes_needed[active] == 0)
+            passes_needed[active[is_new]] = progress.n_passes
         passes = progress.n_passes - first
-        is_over = bool(arrived.all()) or progress.exhausted or passes == max_passes
+        has_arrived = any_close and bool(arrived.all())
+        is_over = has_arrived or progress.exhausted or passes == max_passes
         if is_over or (leave is not None and leave(progress.errors[-passes:])):
             passes_needed[passes_needed == 0] = progress.n_passes
             return replace(_store(left_over, active, h, b, half, arrived), passes=passes_needed)
@@ -348,15 +350,15 @@ def iterate(
             kernel.absorb(h, epsilon)
             continue
         h_now, following = h, acceleration.step(h, half.residual)
-        settling = close & ~arrived
-        if bool(settling.any()):
+        settling = close & ~arrived if any_close else close
+        if any_close and bool(settling.any()):
             # Only columns of next to no mass are left to settle: the acceleration does not see
             # them, half steps do.
             following = torch.where(settling[:, None], h + half.residual, following)
             acceleration.restart(settling)
         # A constant added to h changes nothing, but lets scalings drift out of range.
         h = following - (following * b).sum(1, keepdim=True)
-        if h.shape[0] > 1 and 2 * int(arrived.sum()) > h.shape[0]:
+        if any_close and h.shape[0] > 1 and 2 * int(arrived.sum()) > h.shape[0]:
             kept = ~arrived
             left_over = _store(left_over, active, h_now, b, half, arrived)
             kernel.select(kept)
