@@ -188,8 +188,9 @@ def sinkhorn(
         Keep the n x m kernel in memory, or form it tile by tile in every pass. ``"auto"`` keeps
         it when it fits scikit-learn's ``working_memory``. Different clouds are never streamed.
     dtype : torch.dtype, default=None
-        Of the kernel. ``None`` takes float32 as far as the tolerance allows (up to
-        ``n * m = 2**20`` only from 1e-3 on), and float64 otherwise and where float32 stalls.
+        Of the kernel. ``None`` takes float32 as far as the tolerance, `epsilon` and the weights
+        allow (up to ``n * m = 2**20`` only for a `tol` from 1e-3 on, up to ``2**17`` never), and
+        float64 otherwise and where float32 stalls.
     class_cost : tuple of (Tensor of shape (n,), Tensor of shape (n_classes, m)), default=None
         Class index of every source point and an extra cost of every class at every target.
     on_iteration : callable, default=None
