@@ -190,7 +190,7 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
     points: tuple[Tensor, ...]
     if isinstance(cost, PrecomputedCost):
         cost.validate()
-        matrices, rows = _read_array(cost.matrix, "cost matrix")
+        matrices, rows = _read_array(_one_array(cost.matrix), "cost matrix")
         points, sizes = (matrices.double(),), (rows, [matrices.shape[2]] * len(rows))
         n, m = matrices.shape[1:]
     else:
@@ -236,6 +236,21 @@ def _read_side(clouds, name: str) -> tuple[Tensor, list[int]]:
     if isinstance(clouds, (list, tuple)):
         return _read_list(clouds, name)
     return _read_array(clouds, name)
+
+
+def _one_array(matrices):
+    """Matrices of one shape in one array; tensors stay in their graph."""
+    if not isinstance(matrices, (list, tuple)):
+        return matrices
+    shapes = {tuple(np.shape(matrix)) for matrix in matrices}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"The cost matrices of a batch must have one shape. Got {sorted(shapes)}: make them "
+            "equal with rows and columns that have no weight."
+        )
+    if all(isinstance(matrix, Tensor) for matrix in matrices):
+        return torch.stack(tuple(matrices))
+    return np.asarray([to_numpy(matrix) for matrix in matrices])
 
 
 def _read_array(array, name: str) -> tuple[Tensor, list[int]]:

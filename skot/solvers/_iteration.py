@@ -350,7 +350,7 @@ def iterate(
             kernel.absorb(h, epsilon)
             continue
         h_now, following = h, acceleration.step(h, half.residual)
-        settling = close & ~arrived if any_close else close
+        settling = close & ~arrived
         if any_close and bool(settling.any()):
             # Only columns of next to no mass are left to settle: the acceleration does not see
             # them, half steps do.

@@ -76,7 +76,10 @@ def is_plain(X: Any, min_rows: int = 1) -> bool:
     """
     if type(X) is not np.ndarray or X.dtype not in FLOATS or X.ndim != 2:
         return False
-    return X.shape[0] >= min_rows and X.shape[1] >= 1 and bool(np.isfinite(X.sum()))
+    # The sum of finite numbers may overflow: then the general checks look at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_finite = bool(np.isfinite(X.sum()))
+    return is_finite and X.shape[0] >= min_rows and X.shape[1] >= 1
 
 
 def float_types(X: Any) -> Any:

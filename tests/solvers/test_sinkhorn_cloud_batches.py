@@ -702,3 +702,17 @@ def test_arrays_of_the_caller_are_not_written_to():
     assert torch.equal(x, X)
     assert np.array_equal(y, Y.numpy())
     assert torch.equal(a, A)
+
+
+def test_matrices_in_a_list():
+    matrices = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(0)).double()
+    expected = sinkhorn(cost=PrecomputedCost(matrices), epsilon=0.1, tol=1e-9)
+    leaves = [matrix.clone().requires_grad_() for matrix in matrices]
+    for given in (list(matrices), [m.numpy() for m in matrices], matrices.tolist(), leaves):
+        result = sinkhorn(cost=PrecomputedCost(given), epsilon=0.1, tol=1e-9)
+        torch.testing.assert_close(result.dual_value.detach(), expected.dual_value)
+    result.dual_value.sum().backward()
+    for leaf, plan in zip(leaves, expected.plan, strict=True):
+        torch.testing.assert_close(leaf.grad, plan.toarray(), atol=1e-8, rtol=0)
+    with pytest.raises(ValueError, match="must have one shape"):
+        sinkhorn(cost=PrecomputedCost([matrices[0], matrices[1][:3]]), epsilon=0.1)
