@@ -7,8 +7,8 @@ below the tolerance; variants which are far slower than the fastest one are stop
 import math
 import statistics
 
-from _harness import Worker, WorkerCut, WorkerFailed
-from _turns import Pool
+from _harness import Store, Worker, WorkerCut, WorkerFailed
+from _turns import PEER_SLACK, Entrant, Pool
 
 #: A variant slower than this times the fastest so far is stopped: it cannot win.
 PATIENCE, PATIENCE_SECONDS = 4.0, 0.05
@@ -34,20 +34,21 @@ class Tuning:
         The processes.
     problems : list
         What to tune on; the stopping test is aimed on the first and checked on the others.
-    hints : list of dict
-        Attempts at the same cell of the next smaller size: they say who runs first, who need not
-        run, and where to aim.
     unit : callable, default=None
         ``unit(problem, settings, seconds)`` is what variants compete by, less than `seconds` if
         they solve only some of the problem.
     """
 
-    def __init__(self, pool: Pool, problems: list, hints: list[dict] = (), unit=None) -> None:
+    def __init__(self, pool: Pool, problems: list, unit=None) -> None:
         self.unit = unit or (lambda problem, settings, seconds: seconds)
         self.pool, self.problems = pool, problems
         self.tol = problems[0].tol
-        self.hints = {name_of(a["library"], a["settings"]): a for a in hints}
+        self.hints: dict[str, dict] = {}
         self.attempts: list[dict] = []
+
+    def take_hints(self, attempts: list[dict]) -> None:
+        """Learn from a cell that is like this one: who runs first, who need not, where to aim."""
+        self.hints = {name_of(a["library"], a["settings"]): a for a in attempts}
 
     def run(self, variants: list[tuple[str, dict]]) -> list[dict]:
         """Return an attempt for every variant, the fastest that arrived first."""
@@ -127,6 +128,31 @@ class Tuning:
         repeats = 5 if first < 0.1 else 1 if first < 1.0 else 0
         times = [first, *(worker.once("tuning") for _ in range(repeats))]
         return self.unit(self.problems[0], settings, statistics.median(times))
+
+
+def tune_cell(
+    store: Store, problem, near: list, race: Tuning, variants: list, **labels
+) -> list[dict]:
+    """Return the attempts of the peers in a cell, from the store or measured now.
+
+    The first cell of `near` that was tuned gives the hints; `labels` are stored beside.
+    """
+    if "tuning" not in store.cells.get(problem.key, {}):
+        tuned = (store.cells.get(other.key, {}).get("tuning") for other in near)
+        hints = next((attempts for attempts in tuned if attempts is not None), [])
+        race.take_hints([a for a in hints if a["status"] != "implied"])
+        store.put(problem.key, tuning=race.run(variants), **labels)
+    return store.cells[problem.key]["tuning"]
+
+
+def peers_of(attempts: list[dict], pool: Pool) -> list[Entrant]:
+    """Return the entrants of a cell, but for skot."""
+    found = []
+    for attempt in finalists(attempts):
+        library, settings = attempt["library"], attempt["settings"]
+        worker = pool.get(library, settings["dtype"])
+        found.append(Entrant(name_of(library, settings), worker, settings, PEER_SLACK))
+    return found
 
 
 def finalists(attempts: list[dict], *, close: float = 1.5) -> list[dict]:

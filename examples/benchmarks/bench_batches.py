@@ -14,8 +14,8 @@ from _batch_problems import BatchProblem
 from _batches_render import line, per_problem
 from _harness import RESULTS, Store, argument_parser, commit, pin, report
 from _small_render import summary_lines
-from _tuning import Tuning, finalists, name_of
-from _turns import PEER_SLACK, Entrant, Pool, take_turns
+from _tuning import Tuning, peers_of, tune_cell
+from _turns import Entrant, Pool, take_turns
 from render import render_all
 
 PEERS = ("mdot-batch", "pot-batch", "ott-batch", "pot-loop")
@@ -39,32 +39,19 @@ def cells(counts, sizes) -> list[BatchProblem]:
     ]
 
 
-def hints(store: Store, problem: BatchProblem) -> list[dict]:
-    """Return what the tuning found at the other number of problems, or the next smaller size."""
-    near = [replace(problem, n_problems=c) for c in COUNTS if c < problem.n_problems]
-    near += [replace(problem, n=n) for n in sorted(SIZES, reverse=True) if n < problem.n]
-    for other in near:
-        cell = store.cells.get(other.key, {})
-        if "tuning" in cell:
-            return [a for a in cell["tuning"] if a["status"] != "implied"]
-    return []
-
-
 def tune(problem: BatchProblem, pool: Pool, store: Store) -> list[dict]:
-    """Return the attempts of the peers in a cell, from the store or measured now."""
-    cell = store.cells.get(problem.key, {})
-    if "tuning" in cell:
-        return cell["tuning"]
+    """Return the attempts of the peers in a cell."""
     variants = [
         (library, settings)
         for library in PEERS
         for settings in batch_candidates(library, problem.tol, LOOP)
     ]
-    tuning = Tuning(pool, [replace(problem, seed=TUNING_SEED)], hints(store, problem), per_problem)
-    attempts = tuning.run(variants)
-    store.put(problem.key, tuning=attempts, n=problem.n, n_problems=problem.n_problems)
-    store.put(problem.key, epsilon=problem.epsilon, tol=problem.tol)
-    return attempts
+    near = [replace(problem, n_problems=c) for c in COUNTS if c < problem.n_problems]
+    near += [replace(problem, n=n) for n in sorted(SIZES, reverse=True) if n < problem.n]
+    race = Tuning(pool, [replace(problem, seed=TUNING_SEED)], per_problem)
+    labels = {"n": problem.n, "n_problems": problem.n_problems}
+    labels |= {"epsilon": problem.epsilon, "tol": problem.tol}
+    return tune_cell(store, problem, near, race, variants, **labels)
 
 
 def measure(problem: BatchProblem, pool: Pool, store: Store, args) -> None:
@@ -72,11 +59,8 @@ def measure(problem: BatchProblem, pool: Pool, store: Store, args) -> None:
     entrants = [
         Entrant("skot", pool.get("skot-batch"), {}),
         Entrant("skot loop", pool.get("skot-loop"), {"n_solved": LOOP}),
+        *peers_of(tune(problem, pool, store), pool),
     ]
-    for attempt in finalists(tune(problem, pool, store)):
-        library, settings = attempt["library"], attempt["settings"]
-        worker = pool.get(library, settings["dtype"])
-        entrants.append(Entrant(name_of(library, settings), worker, settings, PEER_SLACK))
     problems = [replace(problem, seed=seed) for seed in SEEDS]
     found = take_turns(entrants, problems, budget=args.budget, rounds=args.rounds)
     pool.forget()

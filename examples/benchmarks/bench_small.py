@@ -15,8 +15,8 @@ from _harness import RESULTS, Store, argument_parser, commit, pin, report
 from _peers import small_candidates
 from _problems import Problem
 from _small_render import best_peer, gain, speed_up, summary_lines
-from _tuning import Tuning, finalists, name_of
-from _turns import PEER_SLACK, Entrant, Pool, take_turns
+from _tuning import Tuning, peers_of, tune_cell
+from _turns import Entrant, Pool, take_turns
 from render import render_all
 
 # The one that always arrives runs first: it stops the others.
@@ -29,30 +29,17 @@ SEEDS, TUNING_SEEDS = (0, 1, 2), (100, 101)
 QUICK = {"n": (32, 128), "d": (2,), "epsilon": (0.1, 0.01), "tol": (1e-3, 1e-6)}
 
 
-def hints(store: Store, problem: Problem) -> list[dict]:
-    """Return what the tuning found at the next smaller size."""
-    for n in sorted((n for n in SIZES if n < problem.n), reverse=True):
-        cell = store.cells.get(replace(problem, n=n).key, {})
-        if "tuning" in cell:
-            return [a for a in cell["tuning"] if a["status"] != "implied"]
-    return []
-
-
 def tune(problem: Problem, pool: Pool, store: Store) -> list[dict]:
-    """Return the attempts of the peers in a cell, from the store or measured now."""
-    cell = store.cells.get(problem.key, {})
-    if "tuning" in cell:
-        return cell["tuning"]
+    """Return the attempts of the peers in a cell."""
     variants = [
         (library, settings)
         for library in PEERS
         for settings in small_candidates(library, problem.epsilon, problem.tol)
     ]
-    problems = [replace(problem, seed=seed) for seed in TUNING_SEEDS]
-    attempts = Tuning(pool, problems, hints(store, problem)).run(variants)
-    store.put(problem.key, tuning=attempts, n=problem.n, d=problem.d)
-    store.put(problem.key, epsilon=problem.epsilon, tol=problem.tol)
-    return attempts
+    near = [replace(problem, n=n) for n in sorted(SIZES, reverse=True) if n < problem.n]
+    race = Tuning(pool, [replace(problem, seed=seed) for seed in TUNING_SEEDS])
+    labels = {"n": problem.n, "d": problem.d, "epsilon": problem.epsilon, "tol": problem.tol}
+    return tune_cell(store, problem, near, race, variants, **labels)
 
 
 def entrants(attempts: list[dict], pool: Pool, baseline: Path | None) -> list[Entrant]:
@@ -60,11 +47,7 @@ def entrants(attempts: list[dict], pool: Pool, baseline: Path | None) -> list[En
     found = [Entrant("skot", pool.get("skot-arrays"), {})]
     if baseline is not None:
         found.append(Entrant("baseline", pool.get("skot-arrays", checkout=baseline), {}))
-    for attempt in finalists(attempts):
-        library, settings = attempt["library"], attempt["settings"]
-        worker = pool.get(library, settings["dtype"])
-        found.append(Entrant(name_of(library, settings), worker, settings, PEER_SLACK))
-    return found
+    return found + peers_of(attempts, pool)
 
 
 def measure(problem: Problem, pool: Pool, store: Store, args) -> None:
