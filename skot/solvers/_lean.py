@@ -35,6 +35,8 @@ _ANNEALING_BELOW = _ANNEALING_START = 0.02
 #: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
 #: for all of them: points given twice, or once with twice the weight, take the same way.
 _BLOCK, _BLOCK_POINTS = 6, 300
+#: Passes that reduce the error by ``exp(_FAST)`` each are left as they are.
+_FAST = 0.7
 #: Newton's method pays below this tolerance after so many passes, by the number of entries. For the
 #: smallest it would above too, but then points given twice would take another way.
 _NEWTON_TOL = 1e-4
@@ -218,12 +220,15 @@ class _Iteration:
         self.kernel, self.progress = kernel, progress
         self._memory = memory
         self._block = block_length(kernel.costs.shape, memory)
+        #: Whether plain passes are slow enough for longer steps.
+        self._is_slow = False
 
     def _next_block(self, before: float, reached: LeanPass, tol: float) -> int:
         """Passes to the next check: fewer where the arrival is near, at the present rate."""
         if self._block == 1 or not tol < reached.error < before:
             return self._block
         rate = math.log(before / reached.error) / reached.n_passes
+        self._is_slow |= rate < _FAST
         return max(1, min(self._block, math.ceil(math.log(reached.error / tol) / rate)))
 
     def run(
@@ -248,7 +253,8 @@ class _Iteration:
         block = 1 if is_warm else self._block
         error = 1.0
         while True:
-            reached = kernel.passes(h, int(min(block, last - progress.n_passes)))
+            n_passes = int(min(block, last - progress.n_passes))
+            reached = kernel.passes(h, n_passes, self._is_slow)
             block = self._next_block(error, reached, arrival.tol)
             error = reached.error
             progress.record(reached.error, kernel.epsilon, reached.n_passes)

@@ -165,10 +165,8 @@ class LeanKernel:
         self._weights = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
         n, m = costs.shape
         self.kernel = np.empty((n, m), dtype)
-        self.row_sums, self._source = np.empty(n, dtype), np.empty(n, dtype)
-        self.scaling, self._work = np.empty(m, dtype), np.empty(m, dtype)
-        self._sums = np.empty(m, dtype), np.empty(m, dtype)
-        self.column_sums = self._sums[0]
+        self.row_sums, self._source, self._source_work = (np.empty(n, dtype) for _ in range(3))
+        self.scaling, self.column_sums, self._work = (np.empty(m, dtype) for _ in range(3))
         self.absorbed = b
         self._row_offset: np.ndarray | float = 0.0
         self.epsilon = np.nan
@@ -197,23 +195,35 @@ class LeanKernel:
         """Whether scalings relative to the absorbed potential are safe."""
         return _largest(h - self.absorbed) <= self.precision.largest_scaling
 
-    def passes(self, h: np.ndarray, n_passes: int) -> LeanPass:
-        """Do some plain passes from h; `row_sums`, `scaling`, `column_sums` are of the last."""
+    def passes(self, h: np.ndarray, n_passes: int, relaxed: bool = False) -> LeanPass:
+        """Do some passes from h; `row_sums`, `scaling`, `column_sums` are of the last.
+
+        The first source half step and both of the last pass are exact, so that a block is a function
+        of h alone, and what it tells is measured. `relaxed` takes the steps between one and a half
+        times as far: where plain ones shrink the distance by a factor of .8, these do by .5.
+        """
         kernel, (a, b) = self.kernel, self._weights
-        r, t, s = self.row_sums, self._source, self.scaling
-        c, before = self._sums
+        r, t, s, c, work = self.row_sums, self._source, self.scaling, self.column_sums, self._work
         np.multiply(self.b, np.exp(h - self.absorbed), out=s, casting="same_kind")
+        last = n_passes - 1
         for i in range(n_passes):
-            if i:
-                np.divide(b, c, out=s)
-                c, before = before, c
             np.dot(kernel, s, out=r)
-            np.divide(a, r, out=t)
+            if relaxed and 0 < i < last:
+                np.divide(a, r, out=self._source_work)
+                _relax(t, self._source_work)
+            else:
+                np.divide(a, r, out=t)
             np.dot(t, kernel, out=c)
-        self.column_sums = c
-        if n_passes > 1:
-            h = self.absorbed - np.log(before, dtype=np.float64)
-        work = np.multiply(s, c, out=self._work)
+            if i == last:
+                break
+            if relaxed:
+                np.divide(b, c, out=work)
+                _relax(s, work)
+            else:
+                np.divide(b, c, out=s)
+        if last:
+            h = self.absorbed + np.log(s / b, dtype=np.float64)
+        np.multiply(s, c, out=work)
         work -= b
         error = float(_add(np.abs(work, out=work)))
         lost = not float(_minimum(c)) >= self.precision.lost_column
@@ -234,6 +244,13 @@ class LeanKernel:
         logits -= largest
         np.maximum(logits, DOUBLE.lowest_exponent, out=logits)
         return -(largest + np.log(np.exp(logits, out=logits).sum(0)))
+
+
+def _relax(scaling: np.ndarray, step: np.ndarray) -> None:
+    """Replace a scaling by ``step (step / scaling)^(1/2)``: in logarithms, 1.5 times the way."""
+    np.divide(step, scaling, out=scaling)
+    np.sqrt(scaling, out=scaling)
+    np.multiply(scaling, step, out=scaling)
 
 
 def is_shared(n: int, m: int, width: int = 1) -> bool:
