@@ -32,19 +32,19 @@ from skot.solvers._precision import EASY_TOL, reach, single_noise
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
 _ANNEALING_BELOW = _ANNEALING_START = 0.02
-#: Plain passes between two checks, up to so many points of the larger side; one beyond. One number
-#: for all of them: points given twice, or once with twice the weight, take the same way.
-_BLOCK, _BLOCK_POINTS = 6, 300
+#: Passes between two checks. One number for all sizes: points given twice, or once with twice the
+#: weight, take the same way.
+_BLOCK = 6
 #: Passes that reduce the error by ``exp(_FAST)`` each are left as they are.
 _FAST = 0.7
 #: Newton's method pays below this tolerance after so many passes, by the number of entries. For the
 #: smallest it would above too, but then points given twice would take another way.
 _NEWTON_TOL = 1e-4
-_NEWTON_PASSES = ((2**12, 12), (2**14, 24), (2**17, 36), (2**18, 60))
+_NEWTON_PASSES = ((2**12, 12), (2**14, 24), (2**17, 36), (2**18, 96))
 #: Entries from which a kernel in float32 pays, and the weights that its range holds.
 _SINGLE_ENTRIES, _SINGLE_WEIGHT = 2**17, 1e-15
 #: Passes after which it is tried whatever the tolerance.
-_SLOW_PASSES = 150
+_SLOW_PASSES = 400
 
 
 class LeanSolution(NamedTuple):
@@ -189,11 +189,6 @@ def _anneal(iteration: "_Iteration", epsilons: list[float], tol: float) -> np.nd
     return g
 
 
-def block_length(shape: tuple[int, int], memory: int) -> int:
-    """Plain passes between two checks: one where every pass is to be seen."""
-    return 1 if memory == 0 or max(shape) > _BLOCK_POINTS else _BLOCK
-
-
 def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:
     """Passes after which Newton's method takes over."""
     if memory == 0:
@@ -219,7 +214,8 @@ class _Iteration:
     def __init__(self, kernel: LeanKernel, memory: int, progress: Progress):
         self.kernel, self.progress = kernel, progress
         self._memory = memory
-        self._block = block_length(kernel.costs.shape, memory)
+        # Without acceleration every pass is to be seen.
+        self._block = _BLOCK if memory > 0 else 1
         #: Whether plain passes are slow enough for longer steps.
         self._is_slow = False
 

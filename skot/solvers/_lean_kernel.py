@@ -198,9 +198,9 @@ class LeanKernel:
     def passes(self, h: np.ndarray, n_passes: int, relaxed: bool = False) -> LeanPass:
         """Do some passes from h; `row_sums`, `scaling`, `column_sums` are of the last.
 
-        The first source half step and both of the last pass are exact, so that a block is a function
-        of h alone, and what it tells is measured. `relaxed` takes the steps between one and a half
-        times as far: where plain ones shrink the distance by a factor of .8, these do by .5.
+        The first source half step and both of the last pass are exact, so that a block is a
+        function of h alone, and what it tells is measured. `relaxed` takes the steps between one
+        and a half times as far: where plain ones shrink the distance by .8, these do by .5.
         """
         kernel, (a, b) = self.kernel, self._weights
         r, t, s, c, work = self.row_sums, self._source, self.scaling, self.column_sums, self._work

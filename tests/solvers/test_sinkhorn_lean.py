@@ -14,7 +14,7 @@ from skot.solvers import _lean as lean_module
 from skot.solvers import sinkhorn
 from skot.solvers._arrival import Arrival
 from skot.solvers._iteration import SafeguardedAcceleration
-from skot.solvers._lean import SafeguardedStep, block_length
+from skot.solvers._lean import SafeguardedStep
 from skot.solvers._lean_kernel import LeanCosts, LeanKernel, is_shared
 from skot.solvers._lean_problem import plain_arrays, read_lean
 from skot.solvers._solve import Settings
@@ -200,11 +200,47 @@ def test_a_block_of_passes_is_passes_one_by_one():
 
 
 def test_plain_sinkhorn_is_seen_pass_by_pass():
-    assert block_length((20, 20), 0) == 1
-    assert block_length((20, 20), 15) > 1
     problem = random_pair(20, 16, 2)
     result = sinkhorn(*problem, epsilon=0.5, anderson_memory=0)
     assert len(result.errors) == result.n_iter
+    assert len(sinkhorn(*problem, epsilon=0.5).errors) < result.n_iter
+
+
+@pytest.mark.parametrize("relaxed", [False, True])
+def test_the_ends_of_a_block_are_exact(relaxed):
+    x, y, a, b = random_pair(30, 25, 2)
+    lean = read_lean(*(part.numpy() for part in (x, y, a, b)))
+    kernel = LeanKernel(lean.costs, lean.a, lean.b)
+    start = np.linspace(-1.0, 1.0, 25)
+    kernel.absorb(np.zeros(25), 0.1)
+    reached = kernel.passes(start, 5, relaxed)
+    plan = np.exp((2.0 * lean.x @ lean.y.T - lean.y_squares) / 0.1 + reached.h) * lean.b
+    plan *= (lean.a / plan.sum(1))[:, None]
+    assert reached.error == pytest.approx(np.abs(plan.sum(0) - lean.b).sum(), rel=1e-9)
+    half_step = reached.h + np.log(lean.b / plan.sum(0))
+    np.testing.assert_allclose(reached.plain, half_step, rtol=1e-9, atol=1e-9)
+    again = kernel.passes(start, 5, relaxed)  # a function of the start alone
+    np.testing.assert_array_equal(again.plain, reached.plain)
+
+
+def test_longer_steps_arrive_earlier():
+    x, y, a, b = random_pair(60, 50, 2)
+    lean = read_lean(*(part.numpy() for part in (x, y, a, b)))
+    kernel = LeanKernel(lean.costs, lean.a, lean.b)
+    kernel.absorb(np.zeros(50), 0.1)
+    plain, relaxed = (kernel.passes(np.zeros(50), 20, way).error for way in (False, True))
+    assert relaxed < 0.3 * plain
+
+
+def test_repeated_rows_take_the_way_of_weights_at_every_size():
+    x, y, a, b = random_pair(290, 260, 2)
+    counts = np.random.RandomState(0).randint(1, 4, size=290)
+    options = {"epsilon": 0.05, "tol": 1e-4, "dtype": torch.float64}
+    weighted = sinkhorn(x, y, counts / counts.sum(), b, **options)
+    repeated = sinkhorn(np.repeat(x.numpy(), counts, axis=0), y, None, b, **options)
+    assert len(repeated.f) > 500
+    assert repeated.n_iter == weighted.n_iter
+    torch.testing.assert_close(repeated.g, weighted.g, rtol=1e-8, atol=1e-8)
 
 
 def test_exact_half_steps_where_the_exponentials_are_lost():

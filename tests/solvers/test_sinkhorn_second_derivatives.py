@@ -72,9 +72,10 @@ def test_finite_differences(kind, share, rtol, tol):
     at = {"points": x, "weights": a, "matrix": matrix}[kind]
     direction = randn(*at.shape, seed=1) * (a if kind == "weights" else 1.0)
     expected = differences(lambda t: value(t, 1e-13), at, direction, 1e-4 * min(1.0, 10 * share))
-    assert relative_error(product(lambda t: value(t, tol), at, direction), expected) < max(
-        rtol, 0.3 * tol
-    )
+    # Weights are normalised, which brings the gradient in, and with it the error of the solve. For
+    # points and costs potentials are refined first.
+    limit = max(rtol, tol) if kind == "weights" else rtol
+    assert relative_error(product(lambda t: value(t, tol), at, direction), expected) < limit
 
 
 @pytest.mark.parametrize(
