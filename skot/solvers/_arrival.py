@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 #: Rounding of half steps in float64, in units of epsilon.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 
 
 class Arrival(NamedTuple):
@@ -29,4 +29,4 @@ class Arrival(NamedTuple):
 
     def reached(self, error, distance):
         """Whether both are met, for numbers or tensors; not a number never is."""
-        return (error <= self.tol) & (distance <= max(self.tol * self.largest, _ROUNDING))
+        return (error <= self.tol) & (distance <= max(self.tol * self.largest, ROUNDING))

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from skot.numerics.tiles import row_tiles
+from skot.solvers._arrival import ROUNDING
 
 #: Largest cost, in units of epsilon, up to which scalings and their products fit into float64.
 _SCALING_RANGE = 250.0
 #: Entries of the problems that are solved together in the log-domain.
 _LOG_ENTRIES = 2**20
-#: What rounding leaves of a residual, and the largest whose exponential is a number.
-_LEAST_RESIDUAL, _LARGEST_RESIDUAL = 1e-14, 700.0
+#: The largest residual whose exponential is a number.
+_LARGEST_RESIDUAL = 700.0
 #: Share of a batch that is still under way at which the others are worth the copies of leaving.
 _KEPT_SHARE = 0.75
 
@@ -193,7 +194,7 @@ def _solve(
     tol: float,
 ) -> HistogramIterates:
     kernel, tiles = _kernel(exponents, len(b))
-    largest = min(max(tol * -float(exponents.min()), _LEAST_RESIDUAL), _LARGEST_RESIDUAL)
+    largest = min(max(tol * -float(exponents.min()), ROUNDING), _LARGEST_RESIDUAL)
     limits = _Limits(tol, math.exp(largest))
     solved = [
         _iterate(do_pass, kernel, a[rows], b[rows], h[rows], max_iter, limits) for rows in tiles

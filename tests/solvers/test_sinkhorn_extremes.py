@@ -5,8 +5,8 @@ import pytest
 import torch
 from _problems import random_pair, squared_distances
 
-from skot.costs import PrecomputedCost
-from skot.metrics import sinkhorn_divergence
+from skot.costs import GridCost, PrecomputedCost
+from skot.metrics import probability_transport, sinkhorn_divergence
 from skot.solvers import ZerosInitializer, sinkhorn
 
 LARGE = random_pair(1100, 1000, 2, seed=3, uniform=True)
@@ -28,6 +28,31 @@ def test_epsilon_far_above_the_costs(epsilon, problem, options):
     result = sinkhorn(*problem, epsilon=epsilon, **options)
     assert result.converged
     assert float(result.dual_value) == pytest.approx(mean_cost(*problem), rel=50.0 / epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1e3, 1e5, 1e7])
+def test_epsilon_far_above_the_costs_in_batches(epsilon):
+    x, y, a, b = PAIR
+    cost, grid = squared_distances(x, y), GridCost((len(a),))
+    weights = torch.stack([a, a.flip(0)]), torch.stack([b, b])
+    options = {"epsilon": epsilon, "tol": 1e-3}
+    limit = [float(w @ cost @ v) for w, v in zip(*weights, strict=True)]
+    on_grid = [float(w @ grid.matrix() @ w.flip(0)) for w in weights[0]]
+    ways = {
+        "weights": (sinkhorn(x, y, *weights, **options), limit),
+        "matrices": (
+            sinkhorn(a=weights[0], b=weights[1], cost=PrecomputedCost(cost), **options),
+            limit,
+        ),
+        "grid": (sinkhorn(a=weights[0], b=weights[0].flip(1), cost=grid, **options), on_grid),
+        "clouds": (sinkhorn(x.expand(2, -1, -1), y.expand(2, -1, -1), *weights, **options), limit),
+    }
+    for way, (result, expected) in ways.items():
+        assert result.converged.all(), way
+        np.testing.assert_allclose(result.dual_value, expected, rtol=50.0 / epsilon, err_msg=way)
+    histograms = probability_transport(*weights, PrecomputedCost(cost), **options)
+    assert histograms.converged.all()
+    np.testing.assert_allclose(histograms.value, limit, rtol=50.0 / epsilon)
 
 
 def test_float32_that_is_asked_for_does_not_claim_what_it_cannot():
