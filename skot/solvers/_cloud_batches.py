@@ -117,7 +117,7 @@ class CloudSolve:
         n, m = self.batch.shape
         is_small = n * m <= (_LARGE if state.h.device.type == "cpu" else _DEVICE_LARGE)
         if is_small and self._settings.dtype != torch.float32:
-            self._iterate_together()
+            self._iterate_together(is_warm=start is not None)
         state.measure(state.arrived, record)
         solved = state.arrived.clone()
         left = state.lost | (state.passes == 0)
@@ -129,7 +129,7 @@ class CloudSolve:
         state.measure(~solved, record)
         return self._translate()
 
-    def _iterate_together(self) -> None:
+    def _iterate_together(self, *, is_warm: bool) -> None:
         """Rounds of growing length, until few passes are left or every problem has arrived."""
         state, record = self.state, self._record
         n, m = self.batch.shape
@@ -149,8 +149,9 @@ class CloudSolve:
             budget = min(budget, record.max_iter - n_passes)
             index = torch.nonzero(todo)[:, 0]
             for rows in row_tiles(len(index), n * m, entries):
-                ChunkRound(state, record, index[rows], n_passes, memory).run(budget)
-            n_passes += budget
+                chunk = ChunkRound(state, record, index[rows], n_passes, memory, is_warm)
+                chunk.run(budget)
+            n_passes, is_warm = n_passes + budget, False
             todo &= ~(state.arrived | state.lost | state.slow)
             n_left = int(todo.sum())
             if n_left == 0 or record.is_over(n_passes) or (memory > 0 and n_left < _FEW):
@@ -179,9 +180,7 @@ class CloudSolve:
         # Both centre the clouds, so their coordinates agree up to rounding and the unit.
         state.h[i, :m] = torch.from_numpy(solution.h)
         state.row_log[i, :n] = torch.from_numpy(solution.row_log)
-        for k, error in enumerate(own.errors):
-            record.note(k + 1, error)
-        record.count(own.n_passes)
+        record.note(own.n_passes, solution.error)
         state.error[i], state.passes[i] = solution.error, own.n_passes
         state.arrived[i] = solution.converged
         return True
@@ -206,9 +205,7 @@ class CloudSolve:
         settings = replace(self._settings, epsilon=epsilon)
         a, b = state.a[i : i + 1, :n], state.b[i : i + 1, :m]
         reached = solve_supported(single.costs, a, b, g, settings, own)
-        for k, error in enumerate(own.errors):
-            record.note(used + k + 1, error)
-        record.count(used + own.n_passes)
+        record.note(used + own.n_passes, float(reached.error[0]))
         constant = (self.costs.row_constant[i, :n] - single.costs.row_constant) / epsilon
         state.h[i, :m], state.row_log[i, :n] = reached.h[0], reached.row_log[0] + constant
         state.error[i], state.passes[i] = reached.error[0], used + own.n_passes
@@ -231,7 +228,7 @@ class CloudSolve:
             converged=state.arrived,
             dual_value=linalg.vecdot(state.a, f) + linalg.vecdot(state.b, g),
             n_iter=self._record.n_passes,
-            errors=tuple(self._record.errors),
+            errors=self._record.errors,
             epsilon=batch.reported_epsilon,
             passes=state.passes,
         )

@@ -16,19 +16,16 @@ _NOTHING = -1e300
 
 
 class Passes(NamedTuple):
-    """What some passes tell.
+    """What the last of some passes tells.
 
     Attributes
     ----------
-    shares : Tensor of shape (n_passes, k, m)
-        Mass of each column over its weight, before the last half step of each pass.
     e : Tensor of shape (k, m)
-        Exponentials of the potentials before the last pass.
+        Exponentials of the potentials with which it began.
     row_sums, column_sums : Tensor of shape (k, n), (k, m)
-        Of the last pass.
+        Its sums; where there is mass, a column has ``column_sums e`` times its weight.
     """
 
-    shares: Tensor
     e: Tensor
     row_sums: Tensor
     column_sums: Tensor
@@ -67,8 +64,10 @@ class CloudKernel:
     def _set(self, kernel: Tensor) -> None:
         k, n, m = kernel.shape
         self._kernel = kernel
-        self._e_before = kernel.new_empty(k, m)
-        self._buffers = [kernel.new_empty(k, size) for size in (m, n, n, m)]
+        self._e = kernel.new_empty(k, m)
+        # Row and column sums, and what stands beside them.
+        self._sums = kernel.new_empty(k, n), kernel.new_empty(k, m)
+        self._work = [kernel.new_empty(k, size) for size in (n, n, n, m, m)]
 
     def select(self, kept: Tensor) -> None:
         """Keep only some problems.
@@ -81,7 +80,9 @@ class CloudKernel:
         self.is_clamped, self.offset = self.is_clamped[kept], self.offset[kept]
         self._set(self._kernel[kept])
 
-    def passes(self, a: Tensor, b: Tensor, e: Tensor, n_passes: int) -> Passes:
+    def passes(
+        self, a: Tensor, b: Tensor, e: Tensor, n_passes: int, relaxed: bool = False
+    ) -> Passes:
         """Do some passes ``r = K (b e), c = K' (a / r), e <- 1 / c``.
 
         Parameters
@@ -92,32 +93,49 @@ class CloudKernel:
             Exponentials of what was not absorbed of the potentials; overwritten.
         n_passes : int
             How many, at least 1.
+        relaxed : bool, default=False
+            Whether steps between the exact ones of the ends are one and a half times as long, as
+            those of :meth:`skot.solvers._lean_kernel.LeanKernel.passes`.
 
         Returns
         -------
         passes : Passes
-            What they tell. Tensors are overwritten by the next call.
+            What the last one tells. Tensors are overwritten by the next call.
         """
-        k, m = e.shape
-        shares = e.new_empty(n_passes, k, m)
-        before = self._e_before
-        tensors: Any = (self._kernel, a, b, e, before, shares, *self._buffers)
+        tensors: Any = (self._kernel, a, b, e, self._e, *self._sums, *self._work)
         xp = _array_module(e)
         if xp is np:
             tensors = tuple(t.numpy() for t in tensors)
-        kernel, a_, b_, e_, before_, shares_, s, r, t, c = tensors
+        kernel, a_, b_, e_, before, r, c, t, u, u_step, s, e_step = tensors
         columns, rows = s[:, :, None], r[:, :, None]
         rows_t, columns_t = t[:, None, :], c[:, None, :]
+        last = n_passes - 1
         for i in range(n_passes):
             xp.multiply(b_, e_, out=s)
             xp.matmul(kernel, columns, out=rows)
-            xp.divide(a_, r, out=t)
+            if relaxed and 0 < i < last:
+                xp.reciprocal(r, out=u_step)
+                _relax(xp, u, u_step)
+            else:
+                xp.reciprocal(r, out=u)
+            xp.multiply(a_, u, out=t)
             xp.matmul(rows_t, kernel, out=columns_t)
-            xp.multiply(c, e_, out=shares_[i])
-            if i == n_passes - 1:
-                before_[...] = e_
-            xp.reciprocal(c, out=e_)
-        return Passes(shares, before, self._buffers[1], self._buffers[3])
+            if i == last:
+                before[...] = e_
+                xp.reciprocal(c, out=e_)
+            elif relaxed:
+                xp.reciprocal(c, out=e_step)
+                _relax(xp, e_, e_step)
+            else:
+                xp.reciprocal(c, out=e_)
+        return Passes(self._e, *self._sums)
+
+
+def _relax(xp: Any, scaling: Any, step: Any) -> None:
+    """Replace a scaling by ``step (step / scaling)^(1/2)``."""
+    xp.divide(step, scaling, out=scaling)
+    xp.sqrt(scaling, out=scaling)
+    xp.multiply(scaling, step, out=scaling)
 
 
 def _array_module(tensor: Tensor) -> Any:

@@ -20,9 +20,11 @@ from skot.numerics.tiles import row_tiles
 from skot.solvers._arrival import ROUNDING
 from skot.solvers._cloud_kernel import CloudKernel, Passes, exact_half_steps
 
-#: Passes before the acceleration starts, passes between two accelerated steps, and between two
-#: looks at which problems may leave.
-_PLAIN_PASSES, _BLOCK, _LOOK = 12, 6, 6
+#: Passes before the acceleration starts, and passes between two looks, after each of which problems
+#: may leave and an accelerated step follows.
+_PLAIN_PASSES, _BLOCK = 12, 6
+#: Passes that reduce an error by ``exp(_FAST)`` each are left as they are.
+_FAST = 0.7
 #: Share of the problems of a chunk that may have arrived before they are taken out.
 _IDLE_SHARE = 0.25
 #: A block whose squared residual is this many times the best one undoes the acceleration, and a
@@ -50,10 +52,12 @@ class Record:
         ``on_iteration(i, state) -> stop``.
     epsilon : float or Tensor
         What the hook is told.
-    errors : list of float
-        Largest error of the problems that were still on their way.
+    error_after : dict of int to float
+        Largest error of the problems that were looked at after so many passes.
     n_passes : int
         Passes of the problem that took most.
+    n_told : int
+        Checks that the hook was told about.
     stopped : bool
         Whether the hook asked to stop.
     """
@@ -61,8 +65,9 @@ class Record:
     max_iter: int
     on_iteration: Callable[[int, dict], bool] | None
     epsilon: "float | Tensor"
-    errors: list[float] = field(default_factory=list)
+    error_after: dict[int, float] = field(default_factory=dict)
     n_passes: int = 0
+    n_told: int = 0
     stopped: bool = False
 
     def count(self, n_passes: int) -> None:
@@ -86,10 +91,15 @@ class Record:
             Largest error of some problems.
         """
         self.count(n_passes)
-        if len(self.errors) < n_passes:
-            self.errors.append(error)
-        elif not error <= self.errors[n_passes - 1]:
-            self.errors[n_passes - 1] = error
+        known = self.error_after.get(n_passes)
+        # Not a number is larger than any.
+        if known is None or not error <= known:
+            self.error_after[n_passes] = error
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """Largest error after each number of passes that some problem was looked at."""
+        return tuple(error for _, error in sorted(self.error_after.items()))
 
     def tell(self, n_passes: int, error: float) -> None:
         """Note an error, and tell the hook.
@@ -102,31 +112,32 @@ class Record:
             As in :meth:`note`.
         """
         self.note(n_passes, error)
-        if self.on_iteration is not None and not self.stopped:
-            state = {"marginal_error": error, "epsilon": self.epsilon, "n_iter": n_passes}
-            self.stopped |= bool(self.on_iteration(n_passes - 1, state))
+        self._ask({"marginal_error": error, "epsilon": self.epsilon, "n_iter": n_passes})
 
     def tell_of_one(self, used: int, i: int, state: dict) -> bool:
-        """Tell the hook about a problem that is solved by itself.
+        """Tell the hook about the i-th check of a problem that is solved by itself.
 
         Parameters
         ----------
         used : int
             Passes it took before.
         i : int
-            Pass of that solve.
+            Not looked at: checks are counted through.
         state : dict
-            Of that pass.
+            Of that check.
 
         Returns
         -------
         stop : bool
             What the hook says.
         """
-        if self.on_iteration is not None and not self.stopped:
-            state = state | {"n_iter": used + state["n_iter"]}
-            self.stopped |= bool(self.on_iteration(used + i, state))
+        self._ask(state | {"n_iter": used + state["n_iter"]})
         return self.stopped
+
+    def _ask(self, state: dict) -> None:
+        if self.on_iteration is not None and not self.stopped:
+            self.n_told += 1
+            self.stopped |= bool(self.on_iteration(self.n_told - 1, state))
 
     def is_over(self, n_passes: int) -> bool:
         """Whether no pass is allowed any more.
@@ -249,10 +260,20 @@ class ChunkRound:
     n_passes : int
         Passes they have done.
     memory : int
-        Of the acceleration; 0 is the plain iteration.
+        Of the acceleration; 0 is the plain iteration, which is looked at after every pass.
+    is_warm : bool
+        Whether the potentials may be the solution: then one pass tells.
     """
 
-    def __init__(self, state: CloudState, record: Record, index, n_passes: int, memory: int):
+    def __init__(
+        self,
+        state: CloudState,
+        record: Record,
+        index: Tensor,
+        n_passes: int,
+        memory: int,
+        is_warm: bool,
+    ):
         self._state, self._record = state, record
         self._index, self._first = index, n_passes
         self._a, self._b, self._h = state.a[index], state.b[index], state.h[index]
@@ -263,6 +284,8 @@ class ChunkRound:
         self._has_left = torch.zeros_like(index, dtype=torch.bool)
         self._n_left = 0
         self._memory = memory
+        self._length = 1 if is_warm or memory == 0 else _BLOCK
+        self._is_slow = False
         self._steps: BlockAcceleration | None = None
 
     def run(self, budget: int) -> None:
@@ -273,59 +296,53 @@ class ChunkRound:
         budget : int
             How many at most, at least 1.
         """
-        # A hook is asked after every pass.
-        longest = _LOOK if self._record.on_iteration is None else 1
         n_passes, last = self._first, self._first + budget
+        before = torch.ones_like(self._largest)
         while n_passes < last:
-            passes = self._kernel.passes(self._a, self._b, self._e, min(longest, last - n_passes))
+            length = min(self._length, last - n_passes)
+            passes = self._kernel.passes(self._a, self._b, self._e, length, self._is_slow)
+            n_passes += length
+            self._length = 1 if self._memory == 0 else _BLOCK
             self._read(passes, n_passes)
-            n_passes += len(passes.shares)
+            if self._memory > 0 and not self._is_slow:
+                # Problems that have left have no say.
+                rates = (before / self._errors).log().masked_fill_(self._has_left, torch.inf)
+                self._is_slow = float(rates.min()) < _FAST * length
             is_over = self._record.is_over(n_passes)
             if is_over:
                 self._store(torch.nonzero(~self._has_left)[:, 0], passes, n_passes)
             if is_over or not self._take_out():
                 return
-            if n_passes < _PLAIN_PASSES or self._memory == 0:
+            before = self._errors
+            if self._memory == 0 or n_passes < _PLAIN_PASSES:
                 continue
             if self._steps is None:
                 self._steps = BlockAcceleration(self._b, self._memory, self._e)
-            elif (n_passes - self._first) % _BLOCK == 0:
+            else:
                 # Where only a column is wrong, plain steps mend it.
                 self._e = self._steps.step(self._e, self._near)
         left = torch.nonzero(~self._has_left)[:, 0]
         self._state.h[self._index[left]] = self._h[left] + self._e[left].log()
         self._state.passes[self._index[left]] = last
 
-    def _read(self, passes: Passes, n_before: int) -> None:
-        """Record the errors of some passes, and note which problems have arrived or are lost."""
-        errors = linalg.vecdot(self._b, (passes.shares - 1.0).abs_())
-        self._errors = errors[-1]
-        seen, self._near = errors, self._errors <= self._state.tol
-        if self._n_left > 0:
-            seen = errors.masked_fill(self._has_left, 0.0)
-            self._near = self._near & ~self._has_left
-        largest = seen.amax(1).tolist()
-        for i, error in enumerate(largest):
-            self._record.tell(n_before + i + 1, error)
-        n_passes = n_before + len(largest)
+    def _read(self, passes: Passes, n_passes: int) -> None:
+        """Record the errors after some passes, and note which problems have arrived or are lost."""
+        shares = passes.column_sums * passes.e
+        self._errors = linalg.vecdot(self._b, (shares - 1.0).abs_())
+        self._near = (self._errors <= self._state.tol) & ~self._has_left
+        self._record.tell(n_passes, float(self._errors.masked_fill(self._has_left, 0.0).max()))
         if bool(self._near.any()):
-            self._find_arrived(passes, errors, n_passes)
+            # Those with a small error that are right at every column.
+            gap = torch.maximum(shares.amax(1).log(), -shares.amin(1).log())
+            arrived = torch.nonzero(self._near & (gap <= self._largest))[:, 0]
+            self._store(arrived, passes, n_passes)
+            self._leave(arrived, self._state.arrived)
         # Not a number is lost as well.
         if not float(passes.column_sums.min()) >= _LOST_COLUMN:
             lost = ~(passes.column_sums.amin(1) >= _LOST_COLUMN) & ~self._has_left
             index = torch.nonzero(lost)[:, 0]
             self._state.passes[self._index[index]] = n_passes
             self._leave(index, self._state.lost)
-
-    def _find_arrived(self, passes: Passes, errors: Tensor, n_passes: int) -> None:
-        """Store those with a small error that are right at every column."""
-        shares = passes.column_sums * passes.e
-        gap = torch.maximum(shares.amax(1).log(), -shares.amin(1).log())
-        arrived = torch.nonzero(self._near & (gap <= self._largest))[:, 0]
-        self._store(arrived, passes, n_passes)
-        late = (errors <= self._state.tol).sum(0)[arrived] - 1
-        self._state.passes[self._index[arrived]] -= late
-        self._leave(arrived, self._state.arrived)
 
     def _store(self, which: Tensor, passes: Passes, n_passes: int) -> None:
         """Store the iterates that the last pass looked at."""
@@ -354,7 +371,7 @@ class ChunkRound:
             self._a, self._b, self._h = self._a[kept], self._b[kept], self._h[kept]
             self._e, self._largest = self._e[kept], self._largest[kept]
             self._index, self._near = self._index[kept], self._near[kept]
-            self._has_left = self._has_left[kept]
+            self._has_left, self._errors = self._has_left[kept], self._errors[kept]
             if self._steps is not None:
                 self._steps.select(kept)
         return len(self._index) > 0
