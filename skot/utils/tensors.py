@@ -99,6 +99,8 @@ def to_tensor(
         )
     array = np.asarray(array)
     dtype = resolve_dtype(array) if dtype is None else dtype
+    if dtype in _FLOATS and (device is None or torch.device(device).type == "cpu"):
+        return torch.from_numpy(np.array(array, dtype=_FLOATS[dtype], order="C", copy=True))
     # `np.array(copy=True)` gives native byte order, positive strides and writable memory in one
     # pass, which are the three things that torch asks for.
     native = np.array(array, dtype=_numpy_dtype(dtype, array), order="C", copy=True)
@@ -111,6 +113,10 @@ def _numpy_dtype(dtype: torch.dtype, array: np.ndarray) -> np.dtype:
         return torch.empty(0, dtype=dtype).numpy().dtype
     except TypeError:  # bfloat16 and its like: torch casts in a second step
         return array.dtype.newbyteorder("=")
+
+
+#: Twins of the usual types, which need no second step.
+_FLOATS = {torch.float64: np.float64, torch.float32: np.float32}
 
 
 def to_numpy(tensor: Any) -> np.ndarray:

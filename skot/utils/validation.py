@@ -221,6 +221,10 @@ def _signed_integers(domain: np.ndarray) -> np.ndarray:
 
 def _validate_X(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> Any:
     if is_plain(X, min_rows):
+        if reset and not hasattr(estimator, "feature_names_in_"):
+            # All that scikit-learn would do, after looking whether the array is a data frame.
+            estimator.n_features_in_ = X.shape[1]
+            return X
         return validate_data(estimator, X, reset=reset, skip_check_array=True)
     if isinstance(X, torch.Tensor):
         X = check_points(X, estimator=estimator, min_rows=min_rows)
