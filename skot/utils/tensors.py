@@ -1,5 +1,6 @@
 """Passage between NumPy arrays and torch tensors, and the choice of device and dtype."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,24 +100,22 @@ def to_tensor(
         )
     array = np.asarray(array)
     dtype = resolve_dtype(array) if dtype is None else dtype
-    if dtype in _FLOATS and (device is None or torch.device(device).type == "cpu"):
-        return torch.from_numpy(np.array(array, dtype=_FLOATS[dtype], order="C", copy=True))
+    twin = _twin(dtype)
+    if twin is None:  # bfloat16 and its like: torch casts in a second step
+        twin = array.dtype.newbyteorder("=")
     # `np.array(copy=True)` gives native byte order, positive strides and writable memory in one
     # pass, which are the three things that torch asks for.
-    native = np.array(array, dtype=_numpy_dtype(dtype, array), order="C", copy=True)
+    native = np.array(array, dtype=twin, order="C", copy=True)
     return torch.from_numpy(native).to(dtype=dtype, device=device)
 
 
-def _numpy_dtype(dtype: torch.dtype, array: np.ndarray) -> np.dtype:
-    """Return the NumPy twin of `dtype`, or the native dtype of `array` where there is none."""
+@cache
+def _twin(dtype: torch.dtype) -> np.dtype | None:
+    """Return the dtype of NumPy with the values of `dtype`, None where there is none."""
     try:
         return torch.empty(0, dtype=dtype).numpy().dtype
-    except TypeError:  # bfloat16 and its like: torch casts in a second step
-        return array.dtype.newbyteorder("=")
-
-
-#: Twins of the usual types, which need no second step.
-_FLOATS = {torch.float64: np.float64, torch.float32: np.float32}
+    except TypeError:
+        return None
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
