@@ -10,7 +10,7 @@ from _meta_ot_problems import MetaProblem
 
 from skot import MetaOTRegressor
 from skot.solvers import SemiDual
-from skot.transport._aggregated import AggregatedTargets, solve_aggregated
+from skot.transport._meta_ot.aggregated import AggregatedTargets, solve_aggregated
 
 #: Looks at the validation problems, evenly over the run, and steps between two draws of problems.
 N_LOOKS, CHUNK_STEPS = 12, 20

@@ -42,7 +42,7 @@ class SkotSteps:
         from skot.networks import MLPMap, MLPPotential
         from skot.solvers.conjugate import LBFGSConjugate
         from skot.training import Adam, MinibatchSampler
-        from skot.transport._dual_training import DualStep
+        from skot.transport._w2gn.training import DualStep
 
         torch.set_num_threads(1)
         x, y = draw(n_features)

@@ -1,15 +1,15 @@
 """The transports: estimators that move one sample to another."""
 
 from skot.transport._base import BaseTransport
-from skot.transport._diagnostics import TransportDiagnostics
 from skot.transport._gaussian import GaussianTransport
-from skot.transport._lagrangian_metric_learner import LagrangianMetricLearner
-from skot.transport._lagrangian_ot import LagrangianOT
-from skot.transport._meta_ot_regressor import MetaOTRegressor
-from skot.transport._meta_w2gn import MetaW2GN
-from skot.transport._neural_ot import NeuralOT
+from skot.transport._lagrangian.estimator import LagrangianOT
+from skot.transport._meta_ot.estimator import MetaOTRegressor
+from skot.transport._meta_w2gn.estimator import MetaW2GN
+from skot.transport._metric_learning.estimator import LagrangianMetricLearner
+from skot.transport._neural_ot.diagnostics import TransportDiagnostics
+from skot.transport._neural_ot.estimator import NeuralOT
 from skot.transport._sinkhorn import SinkhornTransport
-from skot.transport._w2gn import W2GNTransport
+from skot.transport._w2gn.estimator import W2GNTransport
 
 __all__ = [
     "BaseTransport",

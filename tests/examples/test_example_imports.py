@@ -83,7 +83,7 @@ def test_what_an_example_imports_is_there(path):
     "line, expected",
     [
         ("from skot import Sinkhorn", "skot has no Sinkhorn"),
-        ("from skot.transport._dual_training import sampler", "skot.transport._dual_training has"),
+        ("from skot.transport._w2gn.training import sampler", "skot.transport._w2gn.training has"),
         ("import skot.nothing", "no module skot.nothing"),
         ("from skot.nothing import more", "no module skot.nothing"),
         ("import skot.nothing.more", "no module skot.nothing.more"),

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from torch.func import functional_call
 
 from skot.networks import ICNN, HyperNetwork, MLPPotential
-from skot.networks._stacked import StackedPotentials, can_batch
 from skot.numerics.value_and_gradient import value_and_gradient
+from skot.transport._meta_w2gn.stacked import StackedPotentials, can_batch
 from skot.utils._sklearn import InvalidParameterError
 
 POTENTIALS = {

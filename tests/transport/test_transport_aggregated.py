@@ -8,8 +8,8 @@ from skot import MetaOTRegressor
 from skot.costs import PrecomputedCost, SupportCost
 from skot.networks import DualMLP
 from skot.solvers import SemiDual, sinkhorn
-from skot.transport._aggregated import aggregate_targets, solve_aggregated
-from skot.transport._dual_coordinates import DualCoordinates, centred
+from skot.transport._meta_ot.aggregated import aggregate_targets, solve_aggregated
+from skot.transport._meta_ot.coordinates import DualCoordinates, centred
 
 N_SOURCE, N_TARGET, EPSILON = 5, 400, 0.02
 

@@ -29,9 +29,9 @@ from skot.model_selection import DomainKFold
 from skot.networks import MLPMap, MLPPotential, SplinePath
 from skot.solvers.c_transform import AdamCTransform, LBFGSCTransform
 from skot.training import Annealing
-from skot.transport import _two_sample_training
-from skot.transport._framed_lagrangian import FramedLagrangian, gaussian_start, solved_pairs
-from skot.transport._lagrangian_problem import _least_action, _spread_out
+from skot.transport._lagrangian.coordinates import FramedLagrangian, gaussian_start, solved_pairs
+from skot.transport._lagrangian.model import _least_action, _spread_out
+from skot.transport._neural import two_sample_training
 from skot.utils import stack_domains
 
 MATRIX = ((2.0, 0.9), (0.9, 0.6))
@@ -307,7 +307,7 @@ def test_lagrangians_that_are_not_defined(monkeypatch, lagrangian, match):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(_two_sample_training, "train", train)
+    monkeypatch.setattr(two_sample_training, "train", train)
     X, Y = gaussians(100)
     with pytest.raises(ValueError, match=match):
         small(lagrangian).fit(X, Y)

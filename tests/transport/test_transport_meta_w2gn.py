@@ -17,7 +17,6 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skot import GaussianTransport, MetaW2GN, W2GNTransport
-from skot.losses._meta_w2gn import stacked_conjugates, stacked_dual_loss
 from skot.metrics import l2_uvp
 from skot.networks import ICNN, DeepSets, GradientMap, HyperNetwork, MLPPotential, ResNetEncoder
 from skot.training import (
@@ -28,8 +27,10 @@ from skot.training import (
     ExponentialMovingAverage,
     TimeBudget,
 )
-from skot.transport import _meta_measures, _meta_w2gn, _one_network
-from skot.transport._meta_w2gn_training import PairLoss
+from skot.transport._meta_w2gn import estimator, measures
+from skot.transport._meta_w2gn.losses import stacked_conjugates, stacked_dual_loss
+from skot.transport._meta_w2gn.training import PairLoss
+from skot.transport._neural import one_network
 
 
 def bend(rows, a):
@@ -82,7 +83,7 @@ def forbid_training(monkeypatch):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(_one_network, "train", train)
+    monkeypatch.setattr(one_network, "train", train)
 
 
 def wrap_losses(monkeypatch, wrap):
@@ -296,10 +297,10 @@ def test_images(encoder):
 
 def test_thumbnails_hold_pixels_of_the_image():
     image = torch.arange(7 * 5 * 3).reshape(7, 5, 3)
-    thumbnail = _meta_measures.thumbnail(image, 4)
+    thumbnail = measures.thumbnail(image, 4)
     assert thumbnail.shape == (4, 4, 3)
     assert set(thumbnail[..., 0].flatten().tolist()) <= set(image[..., 0].flatten().tolist())
-    assert torch.equal(_meta_measures.thumbnail(image[:3, :3], 3), image[:3, :3])
+    assert torch.equal(measures.thumbnail(image[:3, :3], 3), image[:3, :3])
 
 
 # --- the contract ----------------------------------------------------------------------
@@ -472,7 +473,7 @@ def test_potentials(potential):
 
 def test_potentials_together_or_one_by_one(monkeypatch):
     together = meta(max_iter=2).fit(CLOUDS)
-    monkeypatch.setattr("skot.transport._meta_w2gn.can_batch", lambda *_: False)
+    monkeypatch.setattr("skot.transport._meta_w2gn.estimator.can_batch", lambda *_: False)
     assert_allclose(meta(max_iter=2).fit(CLOUDS).loss_curve_, together.loss_curve_, rtol=1e-3)
 
 
@@ -590,9 +591,9 @@ def test_progress_bar(capsys):
 
 
 def test_many_clouds_make_some_of_their_pairs(monkeypatch):
-    monkeypatch.setattr(_meta_w2gn, "_MOST_PAIRS", 5)
-    pairs = _meta_w2gn._some_pairs(6)
+    monkeypatch.setattr(estimator, "_MOST_PAIRS", 5)
+    pairs = estimator._some_pairs(6)
     assert len(set(pairs)) == 5
-    assert pairs == _meta_w2gn._some_pairs(6)
-    assert len(_meta_w2gn._some_pairs(3)) == 3
+    assert pairs == estimator._some_pairs(6)
+    assert len(estimator._some_pairs(3)) == 3
     assert meta(max_iter=2).fit(clouds(6)).predict_transport(X, Y).transform(X).shape == X.shape

@@ -22,9 +22,13 @@ from skot.metrics import alignment_score
 from skot.networks import NeuralMetric
 from skot.solvers.geodesic import LBFGSGeodesic
 from skot.training import Adam, TimeBudget
-from skot.transport import _population_transport
-from skot.transport._metric_training import MetricTraining
-from skot.transport._population_transport import draw_targets, solve_transport, straight_costs
+from skot.transport._metric_learning import populations
+from skot.transport._metric_learning.populations import (
+    draw_targets,
+    solve_transport,
+    straight_costs,
+)
+from skot.transport._metric_learning.training import MetricTraining
 from skot.utils._sklearn import InvalidParameterError
 
 
@@ -418,7 +422,7 @@ def test_the_keyboard_leaves_a_usable_learner_that_has_not_converged(monkeypatch
 
 
 def test_transports_that_were_not_solved(monkeypatch):
-    monkeypatch.setattr(_population_transport, "_MAX_ITER", 1)
+    monkeypatch.setattr(populations, "_MAX_ITER", 1)
     with pytest.warns(ConvergenceWarning, match="3 of 3 transports") as caught:
         learner = small(epsilon=1e-3, max_iter=4).fit(*drift([1.0, 0.0]))
     assert len(caught) == 1

@@ -10,8 +10,8 @@ from skot import LagrangianOT
 from skot.costs import HarmonicWell, HillObstacle, Kinetic, KineticPotential
 from skot.networks import MLPMap, MLPPotential, SplinePath
 from skot.solvers.c_transform import LBFGSCTransform
-from skot.transport import _lagrangian_ot
-from skot.transport._proximity import best_proximity
+from skot.transport._lagrangian import estimator
+from skot.transport._lagrangian.proximity import best_proximity
 
 
 def fitted(lagrangian, **params):
@@ -27,7 +27,7 @@ def fitted(lagrangian, **params):
 
 
 def test_it_is_chosen_after_a_fit_and_used(monkeypatch):
-    monkeypatch.setattr(_lagrangian_ot, "best_proximity", lambda *problem: 10.0)
+    monkeypatch.setattr(estimator, "best_proximity", lambda *problem: 10.0)
     transport = fitted(KineticPotential(HillObstacle()))
     assert transport.c_transform_solver_.proximity == 10.0
     assert transport._problem.solver is transport.c_transform_solver_

@@ -1,0 +1,1 @@
+"""LagrangianOT: transport along paths of least action."""

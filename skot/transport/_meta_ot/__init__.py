@@ -1,0 +1,1 @@
+"""MetaOTRegressor: predicts potentials of entropic transport between histograms."""

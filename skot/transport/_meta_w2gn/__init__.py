@@ -1,0 +1,1 @@
+"""MetaW2GN: predicts Wasserstein-2 maps between measures."""

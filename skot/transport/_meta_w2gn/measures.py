@@ -1,0 +1,120 @@
+"""Validation of lists of measures: point clouds, or images as clouds of pixels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skot.transport._meta_w2gn.model import Measure
+from skot.utils._points import check_points
+from skot.utils.tensors import to_tensor
+
+#: Number of dimensions of a sample, and what it is then.
+_KINDS = {2: "a point cloud", 3: "an image"}
+
+
+def check_measures(
+    X: Any, *, owner: str, name: str = "X", seen: dict[int, tuple[Any, Any]] | None = None
+) -> list[Any]:
+    """Validate a list of measures that all are clouds, or all are images, of the same width.
+
+    Parameters
+    ----------
+    X : sequence of array-like
+        Clouds of shape (n, n_features) or images of shape (height, width, n_channels).
+    owner : str
+        Class that asks, for messages.
+    name : str, default="X"
+        Name of the list in messages.
+    seen : dict, default=None
+        What objects became, by their id: objects that are given twice stay the same object.
+        Written to.
+
+    Returns
+    -------
+    samples : list of array or tensor
+        Validated.
+
+    Raises
+    ------
+    ValueError
+        If it is no such list, is empty, or holds something that is not finite.
+    """
+    is_stack = isinstance(X, (np.ndarray, Tensor)) and X.ndim >= 3
+    if not (is_stack or isinstance(X, (list, tuple))):
+        raise ValueError(
+            f"{name} must be a list of point clouds of shape (n, n_features), or of images of "
+            f"shape (height, width, n_channels). Got {type(X).__name__} instead."
+        )
+    if len(X) == 0:
+        raise ValueError(f"{name} is an empty list: {owner} needs at least one measure.")
+    seen = {} if seen is None else seen
+    samples = []
+    for k, sample in enumerate(X):
+        if id(sample) not in seen:
+            # The object is kept too: its id could be given to another one otherwise.
+            checked = check_measure(sample, owner=owner, name=f"{name}[{k}]")
+            seen[id(sample)] = (sample, checked)
+        samples.append(seen[id(sample)][1])
+    check_alike(samples, name=name)
+    return samples
+
+
+def check_measure(sample: Any, *, owner: str, name: str) -> Any:
+    """Validate a cloud or an image; see `check_measures`."""
+    if not isinstance(sample, Tensor):
+        sample = np.asarray(sample)
+    if sample.ndim not in _KINDS:
+        raise ValueError(
+            f"{name} must be a point cloud of shape (n, n_features) or an image of shape "
+            f"(height, width, n_channels). Got shape {tuple(sample.shape)} instead."
+        )
+    rows = check_points(
+        sample.reshape(-1, sample.shape[-1]) if sample.ndim == 3 else sample,
+        estimator=owner,
+        name=name,
+        min_rows=2,
+    )
+    return rows.reshape(*sample.shape)
+
+
+def check_alike(samples: Sequence[Any], *, name: str) -> None:
+    """Raise unless all samples are of one kind and width."""
+    first = samples[0]
+    for k, sample in enumerate(samples):
+        if sample.ndim != first.ndim:
+            raise ValueError(
+                f"{name} mixes point clouds and images: {name}[0] is {_KINDS[first.ndim]}, "
+                f"{name}[{k}] is {_KINDS[sample.ndim]}."
+            )
+        if sample.shape[-1] != first.shape[-1]:
+            raise ValueError(
+                f"All measures must have the same number of features. {name}[0] has "
+                f"{first.shape[-1]}, {name}[{k}] has {sample.shape[-1]}."
+            )
+
+
+def rows_of(sample: Any) -> Any:
+    """Return the points of a cloud, or the pixels of an image, as rows."""
+    return sample.reshape(-1, sample.shape[-1])
+
+
+def read_measure(sample: Any, image_size: int | None, device: torch.device) -> Measure:
+    """Bring a validated sample to tensors; `image_size` is the side of thumbnails to be made."""
+    sample = to_tensor(sample, dtype=torch.float64, device=device)
+    view = None if image_size is None else rows_of(thumbnail(sample, image_size))
+    return Measure(rows_of(sample), view)
+
+
+def thumbnail(image: Tensor, size: int) -> Tensor:
+    """Pick the pixels at the centres of `size` x `size` equal cells.
+
+    Averages over the cells would be colours that the image does not have.
+    """
+    picked = [
+        ((torch.arange(size) + 0.5) * side / size).long().to(image.device)
+        for side in image.shape[:2]
+    ]
+    return image.index_select(0, picked[0]).index_select(1, picked[1])

@@ -1,0 +1,127 @@
+"""Training of a hyper-network on pairs of measures: batches, the step, a run of steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from skot.potentials import LinearFrame
+from skot.transport._meta_w2gn.losses import stacked_conjugates, stacked_dual_loss
+from skot.transport._meta_w2gn.model import (
+    Measure,
+    PairStack,
+    pair_modules,
+    predict_potentials,
+)
+from skot.transport._neural.one_network import BatchLoss
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Measures, and which of them make pairs.
+
+    Attributes
+    ----------
+    points : list of Tensor
+        Centred rows of each measure.
+    views : list of Tensor or None
+        What the encoder reads of each; None for a sample of the points.
+    pairs : Tensor of int64, shape (n_pairs, 2)
+        Source and target.
+    stack : PairStack
+        What is fixed of the pairs.
+    """
+
+    points: list[Tensor]
+    views: list[Tensor | None]
+    pairs: Tensor
+    stack: PairStack
+
+    @classmethod
+    def of(
+        cls, measures: Sequence[Measure], pairs: Sequence[tuple[int, int]], potential: Any
+    ) -> "PairData":
+        """Bring measures to the form in which steps read them."""
+        frames = [
+            LinearFrame.of(measures[i].points, measures[j].points, "gaussian") for i, j in pairs
+        ]
+        points, views = zip(*(measure.centred() for measure in measures), strict=True)
+        stack = PairStack.of(frames, (pair_modules(potential, frame) for frame in frames))
+        return cls(list(points), list(views), torch.tensor(pairs), stack)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that training depends on, for a checkpoint to recognise."""
+        sizes = torch.tensor([len(points) for points in self.points])
+        return {"points": torch.cat(self.points), "sizes": sizes, "pairs": self.pairs}
+
+
+@dataclass(frozen=True)
+class PairLoss(BatchLoss):
+    """Mean dual loss of predicted potentials, over pairs that are given by their numbers.
+
+    Attributes
+    ----------
+    data : PairData
+        The pairs.
+    generator : torch.Generator
+        Draws the rows of a step.
+    template : Module
+        A potential like those that are predicted.
+    batched : bool
+        Whether potentials can be evaluated together.
+    n_points : int
+        Rows of each measure in a step.
+    n_conjugate_steps : int
+        Steps by which conjugates are refined.
+    """
+
+    data: PairData
+    generator: Generator
+    template: nn.Module
+    batched: bool
+    n_points: int
+    n_conjugate_steps: int
+
+    def __call__(self, network: nn.Module, items: Tensor) -> Tensor:
+        """Return the loss on fresh rows of the pairs."""
+        return self._loss(network, items, self.generator)
+
+    def held_out(self, network: nn.Module, items: Tensor) -> Tensor:
+        """Return the loss on the same rows every time, so that losses can be compared."""
+        return self._loss(network, items, Generator().manual_seed(0))
+
+    def _loss(self, network: Any, chosen: Tensor, generator: Generator) -> Tensor:
+        """Mean dual loss of both directions, less that of the maps between the Gaussian fits."""
+        data = self.data
+        device = data.points[0].device
+        stack = data.stack.select(chosen.to(device))
+        x, y = (self._draw(data, chosen, stack, side, generator) for side in (0, 1))
+        views = (x, y)
+        if data.views[0] is not None:
+            views = (self._views(data, chosen, stack, 0), self._views(data, chosen, stack, 1))
+        ahead, back = predict_potentials(network, self.template, stack, views, batched=self.batched)
+        with torch.no_grad():
+            predicted_x, predicted_y = back.value_and_gradient(y)[1], ahead.value_and_gradient(x)[1]
+        n_steps = self.n_conjugate_steps
+        x_of_y = stacked_conjugates(ahead, x, y, predicted_x, n_steps=n_steps)
+        y_of_x = stacked_conjugates(back, y, x, predicted_y, n_steps=n_steps)
+        loss = stacked_dual_loss(ahead, x, y, x_of_y) + stacked_dual_loss(back, y, x, y_of_x)
+        start = 0.5 * (x.square().sum(dim=2).mean() + y.square().sum(dim=2).mean())
+        return 0.5 * loss - start
+
+    def _draw(
+        self, data: PairData, chosen: Tensor, stack: PairStack, side: int, generator: Generator
+    ) -> Tensor:
+        """Draw rows of one side of each pair, in its frame."""
+        drawn = []
+        for measure in data.pairs[chosen, side].tolist():
+            points = data.points[measure]
+            rows = torch.randint(len(points), (self.n_points,), generator=generator)
+            drawn.append(points.index_select(0, rows.to(points.device)))
+        return torch.bmm(torch.stack(drawn), stack.rows[:, side])
+
+    def _views(self, data: PairData, chosen: Tensor, stack: PairStack, side: int) -> Tensor:
+        views: list[Any] = [data.views[k] for k in data.pairs[chosen, side].tolist()]
+        return torch.bmm(torch.stack(views), stack.rows[:, side])

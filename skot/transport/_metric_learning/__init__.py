@@ -1,0 +1,1 @@
+"""LagrangianMetricLearner: a metric, learned from populations in time."""

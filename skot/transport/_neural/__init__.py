@@ -1,0 +1,1 @@
+"""What estimators that train networks share: the fit, two samples, networks in coordinates."""

@@ -1,0 +1,1 @@
+"""NeuralOT: maps and plans for strong and weak costs, by maximin training."""

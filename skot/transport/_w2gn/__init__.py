@@ -1,0 +1,1 @@
+"""W2GNTransport: Wasserstein-2 maps as gradients of learned potentials."""
