@@ -91,7 +91,7 @@ def staged(transport: Any, x: Any, y: Any) -> Iterator[tuple[str, dict]]:
 
 def cases() -> Iterator[tuple[str, Callable[[], Any]]]:
     """Names, and what yields or returns named values."""
-    sinkhorn = {"epsilon": 0.1}
+    sinkhorn = {"epsilon": 0.1, "random_state": 0}
     yield "sinkhorn", lambda: of_transport(SinkhornTransport(**sinkhorn).fit(X, Y))
     yield (
         "sinkhorn float32",
@@ -169,7 +169,7 @@ def cases() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield (
         "neural_ot images",
         lambda: {
-            "moved": NeuralOT(transport_map=UNet((1, 8, 8), widths=(4, 8)), **maps, **SMALL)
+            "moved": NeuralOT(transport_map=UNet((8, 8, 1), channels=(4, 8)), **maps, **SMALL)
             .fit(*images)
             .transform(images[0][:3])
         },
@@ -293,13 +293,8 @@ def of_files(folder: Path) -> dict[str, Any]:
         ),
     }
     for name, fit in fits.items():
-        path = folder / f"{name}.pt"
-        resumes = path.exists()
-        found[name] = fit(checkpoint=Checkpoint(path))
-        written = path.stat().st_mtime_ns
-        fit(checkpoint=Checkpoint(path))
-        # A file that is not resumed from is replaced, with a warning.
-        assert path.stat().st_mtime_ns == written or not resumes, f"{name} was written anew"
+        # A file of another fit would warn, and warnings of checkpoints are errors here.
+        found[name] = fit(checkpoint=Checkpoint(folder / f"{name}.pt"))
     regressor = MetaOTRegressor(SupportCost(*SUPPORT), **small)
     path = folder / "network.pt"
     if not path.exists():

@@ -27,6 +27,7 @@ from skot.costs._riemannian import (
     MetricTensor,
     StereographicSphere,
 )
+from skot.costs._riemannian import quadratic_form as quadratic_form
 from skot.costs._tabulated import GridCost, PrecomputedCost, SupportCost, cost_matrix
 
 __all__ = [

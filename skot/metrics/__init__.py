@@ -1,6 +1,12 @@
 """Distances between two samples, errors of a map, scorers for targets without labels."""
 
 from skot.metrics._alignment import alignment_score
+
+# What the rooms above judge by too; not public.
+from skot.metrics._divergence_to import at_most as at_most
+from skot.metrics._divergence_to import divergence_epsilon as divergence_epsilon
+from skot.metrics._divergence_to import divergence_to as divergence_to
+from skot.metrics._divergence_to import warn_if_not_solved as warn_if_not_solved
 from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
 from skot.metrics._maps import cosine_similarity, l2_uvp
 from skot.metrics._probabilities import (

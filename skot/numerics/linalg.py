@@ -43,6 +43,21 @@ def weighted_covariance(x: Tensor, weights: Tensor) -> Tensor:
     return centred.T @ (weights[:, None] * centred)
 
 
+def equal_weights(rows: Tensor) -> Tensor:
+    """Return the weight of each row, of shape (n,): one n-th."""
+    return rows.new_full((len(rows),), 1.0 / len(rows))
+
+
+def covariance(rows: Tensor) -> Tensor:
+    """Return the covariance of rows of equal weight, of shape (d, d)."""
+    return weighted_covariance(rows, equal_weights(rows))
+
+
+def regularized(matrix: Tensor, amount: Tensor | float, keep: float = 1.0) -> Tensor:
+    """Return `keep` times a matrix and `amount` times the identity."""
+    return keep * matrix + amount * torch.eye(len(matrix)).to(matrix)
+
+
 def symmetric_power(matrix: Tensor, power: float) -> Tensor:
     """Power of positive semi-definite matrices; negative powers act on their range only.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from skot.numerics.linalg import weighted_mean
+from skot.numerics.linalg import equal_weights, weighted_mean
 from skot.potentials._frame import Frame
 
 
@@ -53,7 +53,7 @@ class TranslationFrame(Frame):
         """
         means, variances = [], []
         for rows in (source, target):
-            mean = weighted_mean(rows, rows.new_full((len(rows),), 1.0 / len(rows)))
+            mean = weighted_mean(rows, equal_weights(rows))
             means.append(mean)
             variances.append(float((rows - mean).square().mean()))
         # A point on either side has no spread, and any unit will do.

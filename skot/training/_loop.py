@@ -53,6 +53,11 @@ class TrainingResult:
         """Whether the keyboard ended the run."""
         return self.stop_reason == "interrupted"
 
+    @property
+    def validation_failed(self) -> bool:
+        """Whether the held-out loss was not finite, while that of the steps was."""
+        return self.stop_reason == NOT_FINITE
+
 
 def train(
     step: Callable[[int], Tensor | float],

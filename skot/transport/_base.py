@@ -4,6 +4,7 @@ A transport implements ``fit`` and two functions on tensors, :meth:`BaseTranspor
 :meth:`BaseTransport._inverse_map`; this class does the rest of the public contract.
 """
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from skot.base import ComponentParamsMixin
 from skot.measures import EmpiricalMeasure, reference_sample
-from skot.transport._score import at_most, divergence_to, warn_if_not_solved
+from skot.metrics import at_most, divergence_to, warn_if_not_solved
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, to_tensor
 from skot.utils.validation import DomainSplit, split_domains
@@ -23,11 +24,32 @@ from skot.utils.validation import DomainSplit, split_domains
 REFERENCE_SIZE = 1024
 
 
+@dataclass(frozen=True)
+class FittedTarget:
+    """The target of a fit, to which scores without another one compare.
+
+    Attributes
+    ----------
+    measure : EmpiricalMeasure
+        The sample; of the reference where ``fit`` was given none.
+    is_reference : bool
+        Whether it is a sample of the reference.
+    is_stacked : bool
+        Whether it was given in one array with the source.
+    """
+
+    measure: EmpiricalMeasure
+    is_reference: bool
+    is_stacked: bool
+
+
 class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Base class of transports.
 
-    Subclasses set in ``fit``, through ``_read_samples``, what the methods here need.
+    Subclasses keep in ``_target`` what ``_read_samples`` returns of the target.
     """
+
+    _target: FittedTarget
 
     __metadata_request__fit: ClassVar[dict] = {"sample_domain": True}
     __metadata_request__transform: ClassVar[dict] = {"sample_domain": True}
@@ -139,7 +161,12 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         source = _measure(split.X_source, split.weight_source, self._device)
         target = self._score_target(split)
         source, target = at_most(source), at_most(target)
-        divergence = divergence_to(target, self._map_to_score(source.points), source.weights)
+        divergence = divergence_to(
+            target.points,
+            self._map_to_score(source.points),
+            weights=target.weights,
+            moved_weights=source.weights,
+        )
         warn_if_not_solved(f"The score of {type(self).__name__}", [divergence])
         return -float(divergence.value)
 
@@ -157,7 +184,9 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         """Transport target points back."""
         raise NotImplementedError
 
-    def _read_samples(self, X, split: DomainSplit, reference: str, random_state: Any):
+    def _read_samples(
+        self, X: Any, split: DomainSplit, reference: str, random_state: Any
+    ) -> tuple[EmpiricalMeasure, FittedTarget]:
         """Turn the validated samples into measures on the device of the computation."""
         device = resolve_device(getattr(self, "device", None), like=X)
         source = _measure(split.X_source, split.weight_source, device)
@@ -167,16 +196,14 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
             target = EmpiricalMeasure.from_points(points, device=device)
         else:
             target = _measure(split.X_target, split.weight_target, device)
-        self._target_measure = target
-        self._stacked_fit = split.source_mask is not None
-        return source, target
+        return source, FittedTarget(target, split.X_target is None, split.source_mask is not None)
 
     # Arrays in, arrays out
 
     @property
     def _device(self) -> torch.device:
         """Where the fit was computed; the CPU after a pickle."""
-        return self._target_measure.points.device
+        return self._target.measure.points.device
 
     def _to_compute(self, rows) -> Tensor:
         return to_tensor(rows, dtype=torch.float64, device=self._device)
@@ -206,14 +233,14 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
     def _score_target(self, split: DomainSplit) -> EmpiricalMeasure:
         if split.X_target is not None and len(split.X_target):
             return _measure(split.X_target, split.weight_target, self._device)
-        if self._stacked_fit:
+        if self._target.is_stacked:
             raise ValueError(
                 f"This {type(self).__name__} was fitted on stacked samples, so score needs to know "
                 "the target rows: pass sample_domain, or the target sample as a two-dimensional y. "
                 "In a search, metadata routing passes sample_domain on: "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
-        return self._target_measure
+        return self._target.measure
 
 
 def _measure(rows, weights, device: torch.device) -> EmpiricalMeasure:

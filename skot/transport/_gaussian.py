@@ -122,13 +122,14 @@ class GaussianTransport(BaseTransport):
         split = split_domains(self, X, y, sample_domain, sample_weight)
         source, target = self._read_samples(X, split, self.reference, self.random_state)
         mean_a, covariance_a = self._moments(source)
-        mean_b, covariance_b = self._moments(target)
+        mean_b, covariance_b = self._moments(target.measure)
         distance = (mean_a - mean_b).square().sum()
         distance += bures_squared_distance(covariance_a, covariance_b)
         self.source_mean_, self.target_mean_ = mean_a.cpu().numpy(), mean_b.cpu().numpy()
         self.linear_ = gaussian_map(covariance_a, covariance_b).cpu().numpy()
         self.inverse_linear_ = gaussian_map(covariance_b, covariance_a).cpu().numpy()
         self.wasserstein_distance_ = float(distance.sqrt())
+        self._target = target
         return self
 
     def _moments(self, measure: EmpiricalMeasure) -> tuple[Tensor, Tensor]:

@@ -224,7 +224,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         """
         with_classes = self.class_reg > 0
         split = split_domains(self, X, y, sample_domain, sample_weight, require_labels=with_classes)
-        source, target = self._read_samples(X, split, self.reference, self.random_state)
+        source, self._target = self._read_samples(X, split, self.reference, self.random_state)
+        target = self._target.measure
         self.cost_ = check_cost(self.cost)
         unit = self._unit(source, target)
         self.epsilon_ = float(self.epsilon * unit)

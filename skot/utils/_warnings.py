@@ -18,7 +18,20 @@ def warn_not_converged(message: str) -> None:
     message : str
         What, by how much, and the knob to turn.
     """
-    warnings.warn(message, ConvergenceWarning, stacklevel=level_of_the_user())
+    warn_user(message, ConvergenceWarning)
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user.
+
+    Parameters
+    ----------
+    message : str
+        What to say.
+    category : type of Warning, default=UserWarning
+        Its class.
+    """
+    warnings.warn(message, category, stacklevel=level_of_the_user())
 
 
 def level_of_the_user() -> int:

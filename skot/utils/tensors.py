@@ -6,9 +6,19 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["output_dtype", "resolve_device", "resolve_dtype", "to_numpy", "to_tensor"]
+__all__ = [
+    "is_wide",
+    "like_input",
+    "output_dtype",
+    "resolve_device",
+    "resolve_dtype",
+    "to_numpy",
+    "to_tensor",
+]
 
-
+#: Lengths beyond which, and distances from the origin in lengths of the samples beyond which,
+#: single precision loses too much of the rows.
+_LARGE, _FAR = 1e12, 1e3
 #: Floating types of torch that NumPy does not have; float32 holds their values.
 _WITHOUT_TWIN = frozenset(
     getattr(torch, name)
@@ -184,3 +194,49 @@ def resolve_device(device: torch.device | str | None = None, like: Any = None) -
             "device(s). device='auto' takes CUDA only when there is one."
         )
     return resolved
+
+
+def like_input(values: torch.Tensor, X: Any) -> Any:
+    """Return values in the kind of array, dtype and device of the input they belong to.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        What was computed.
+    X : array-like or torch.Tensor
+        The validated input.
+
+    Returns
+    -------
+    values : ndarray or torch.Tensor
+        A tensor for a tensor; of float32 for float32, and of float64 for everything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skot.utils.tensors import like_input
+    >>> like_input(torch.ones(2, dtype=torch.float64), np.zeros(3, dtype=np.float32))
+    array([1., 1.], dtype=float32)
+    """
+    if isinstance(X, torch.Tensor):
+        return values.to(device=X.device, dtype=resolve_dtype(X))
+    return values.cpu().numpy().astype(output_dtype(X), copy=False)
+
+
+def is_wide(distance: float, length: float) -> bool:
+    """Say whether rows of a size, at a distance from the origin, need double precision.
+
+    Parameters
+    ----------
+    distance : float
+        Of the rows from the origin.
+    length : float
+        Their size, such as the root of their mean variance.
+
+    Returns
+    -------
+    is_wide : bool
+        True where single precision would lose more than a few digits of what tells rows apart.
+    """
+    return not 1.0 / _LARGE < length < _LARGE or distance > _FAR * length

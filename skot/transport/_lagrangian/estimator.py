@@ -2,47 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from skot.base import check_component
-from skot.costs import Kinetic, check_lagrangian
+from skot.costs import Kinetic
 from skot.losses import EnergyAugmentation
 from skot.networks import MLPMap, MLPPotential, SplinePath
-from skot.numerics.splines import path_basis
-from skot.potentials import Frame, FramedPotential, TranslationFrame
 from skot.solvers.c_transform import LBFGSCTransform
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
-from skot.training import Adam, Annealing, TrainingResult, TrainingState
-from skot.transport._lagrangian.coordinates import (
-    FramedLagrangian,
-    cost_unit,
-    gaussian_start,
-    solved_pairs,
-)
-from skot.transport._lagrangian.model import LagrangianProblem, bounds_of
-from skot.transport._lagrangian.path_transport import PathTransport
-from skot.transport._lagrangian.proximity import TRAINING_PROXIMITY, best_proximity
-from skot.transport._lagrangian.training import LagrangianTraining, build_modules
-from skot.transport._neural.two_sample_training import some_rows
+from skot.training import Adam, Annealing
+from skot.transport._lagrangian.model import LearnedLagrangian
+from skot.transport._lagrangian.proximity import best_proximity
+from skot.transport._lagrangian.training import LagrangianMethod, default_solver
+from skot.transport._neural.fit import Read
 from skot.transport._neural.two_samples import BaseNeuralTransport
+from skot.utils._points import check_n_times
 from skot.utils._sklearn import HasMethods
-
-#: Arguments of c-transforms are looked for in a box that is wider than the sample by this share
-#: of its range.
-_MARGIN = 0.1
-#: Costs and dual values are computed on at most this many training rows a side.
-_COST_ROWS = 1024
-#: Training rows whose predicted paths others may try out.
-_BANK_ROWS = 512
-#: Points at which a Lagrangian is looked at before training.
-_CHECKED_ROWS = 512
+from skot.utils.validation import DomainSplit, split_domains
 
 
-class LagrangianOT(BaseNeuralTransport, PathTransport):
+class LagrangianOT(BaseNeuralTransport):
     r"""Transport one sample to another along paths of least action.
 
     The cost of a pair of points is the least action of a curve between them,
@@ -289,201 +274,203 @@ class LagrangianOT(BaseNeuralTransport, PathTransport):
 
     def _solved_values(self) -> tuple[float, float]:
         check_is_fitted(self)
-        x, y = (some_rows(rows, _COST_ROWS) for rows in self._value_rows)
-        x, y = self._frame.source_rows(x).to(self._dtype), self._frame.target_rows(y)
-        potential, unit = self._modules["potential"], self._problem.lagrangian.unit
-        with torch.no_grad():
-            found = self._problem.transport(self._modules, x)
-            cost = float(self._geodesic_between(x, found).cost.mean())
-            on_images = float(potential(found.argument).mean())
-            on_target = float(potential(y.to(self._dtype)).mean())
-        return unit * cost, unit * (cost - on_images + on_target)
+        return self._learned.values()
 
     # Fitting
 
-    def _resolve_components(self) -> None:
-        self.lagrangian_ = check_component(
+    def _method(self) -> LagrangianMethod:
+        lagrangian = check_component(
             self.lagrangian, default=Kinetic, kind="__call__", name="lagrangian"
         )
-        self.c_transform_solver_ = check_component(
-            self.c_transform_solver,
-            default=lambda: self._default_solver(TRAINING_PROXIMITY),
-            kind="solve",
-            name="c_transform_solver",
-        )
-        self.geodesic_solver_ = check_component(
+        c_transform_solver = self.c_transform_solver
+        if c_transform_solver is not None:  # the default depends on the cost
+            c_transform_solver = check_component(
+                c_transform_solver, default=None, kind="solve", name="c_transform_solver"
+            )
+        geodesic_solver = check_component(
             self.geodesic_solver,
             default=LBFGSGeodesic,
             kind=GeodesicSolver,
             name="geodesic_solver",
         )
-        self.annealing_ = check_component(
+        annealing = check_component(
             self.annealing, default=Annealing, kind=Annealing, name="annealing"
         )
-        self.augmentation_ = check_component(
+        augmentation = check_component(
             self.augmentation,
             default=lambda: EnergyAugmentation(3.0),
             kind=EnergyAugmentation,
             name="augmentation",
         )
-        self._resolve_training_components()
+        optimizer, averaging = self._training_components()
         defaults: dict[str, Callable[[], Any]] = {
             "potential": lambda: MLPPotential((64, 64, 64, 64), activation="silu"),
             "amortizer": lambda: MLPMap((64, 64, 64, 64), activation="silu"),
             "path": SplinePath,
         }
-        self._architectures = {
+        architectures = {
             name: check_component(getattr(self, name), default=default, kind="build", name=name)
             for name, default in defaults.items()
         }
+        return LagrangianMethod(
+            optimizer,
+            averaging,
+            self.batch_size,
+            lagrangian,
+            architectures["potential"],
+            architectures["amortizer"],
+            architectures["path"],
+            c_transform_solver,
+            geodesic_solver,
+            annealing,
+            augmentation,
+            self.preconditioning,
+        )
 
-    def _fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
-        result = super()._fit(X, y, sample_domain)
-        if self.c_transform_solver is None and not self._is_settled():
-            self._choose_proximity()
-        return result
+    def _fit(self, read: Read, X: Any, y: Any) -> Self:
+        super()._fit(read, X, y)
+        if self._chooses_proximity():
+            self._use_solver(default_solver(best_proximity(self._learned)))
+        return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
-        chosen = self.c_transform_solver_ if hasattr(self, "_state") else None
-        result = super()._partial_fit(X, y, sample_domain)
-        if self.c_transform_solver is None and chosen is not None and not self._is_settled():
+    def _partial_fit(self, read: Read) -> Self:
+        chosen = self.c_transform_solver_ if hasattr(self, "_learned") else None
+        super()._partial_fit(read)
+        if chosen is not None and self._chooses_proximity():
             self._use_solver(chosen)
-        return result
+        return self
 
-    def _settle_solver(self) -> None:
-        """Do without proximity where the cost leaves nothing open."""
-        if self.c_transform_solver is None and self._is_settled():
-            self.c_transform_solver_ = self._default_solver(0.0)
+    def _chooses_proximity(self) -> bool:
+        return self.c_transform_solver is None and not self._learned.is_settled
 
     def _use_solver(self, solver: Any) -> None:
-        self.c_transform_solver_ = solver
-        self._problem = replace(self._problem, solver=solver)
+        """Solve with other settings than in training."""
+        self.c_transform_solver_, self._learned = solver, replace(self._learned, solver=solver)
 
-    def _choose_proximity(self) -> None:
-        x, y = self._value_rows
-        rows = self._frame.source_rows(x), self._frame.target_rows(y)
-        proximity = best_proximity(
-            self._problem, self._modules, *(points.to(self._dtype) for points in rows)
-        )
-        self._use_solver(self._default_solver(proximity))
-
-    @staticmethod
-    def _default_solver(proximity: float) -> LBFGSCTransform:
-        return LBFGSCTransform(max_iter=10, tol=1e-2, proximity=proximity)
-
-    @property
-    def _is_straight(self) -> bool:
-        """Whether straight lines are known to be optimal."""
-        return getattr(self.lagrangian_, "has_straight_geodesics", False)
-
-    def _is_settled(self) -> bool:
-        """Whether the cost is known to leave no end point open."""
-        return self._is_straight or getattr(self, "_is_quadratic", False)
-
-    def _set_up(
-        self, source: Tensor, target: Tensor, generator: Generator
-    ) -> tuple[Frame, dict[str, nn.Module]]:
-        self._check_lagrangian(source, target)
-        both = TranslationFrame.of(source, target)
-        mean = 0.5 * (both.source_mean + both.target_mean)
-        spread = torch.cat([source - mean, target - mean]).square().mean()
-        frame = TranslationFrame(mean, mean, float(spread) or 1.0)
-        x, y = frame.source_rows(source), frame.target_rows(target)
-        basis = path_basis(0) if self._is_straight else self._architectures["path"].basis()
-        lagrangian = FramedLagrangian(self.lagrangian_, mean, frame.scale**0.5, frame.scale)
-        pairs = solved_pairs(lagrangian, x, y, basis)
-        unit = cost_unit(*pairs)
-        start = gaussian_start(x, y, (*pairs[:2], pairs[2] / unit))
-        self._is_quadratic = start.is_exact
-        self._settle_solver()
-        if self.preconditioning == "identity":
-            start = start.at_rest()
-        self._problem = LagrangianProblem(
-            FramedLagrangian(self.lagrangian_, mean, frame.scale**0.5, unit * frame.scale),
-            basis,
-            self.c_transform_solver_,
-            bounds_of(x, _MARGIN),
-            bounds_of(y, _MARGIN),
-            some_rows(x, _BANK_ROWS),
-        )
-        modules = build_modules(
-            self._architectures, start, x, y, straight=self._is_straight, generator=generator
-        )
-        return frame, modules
-
-    def _check_lagrangian(self, source: Tensor, target: Tensor) -> None:
-        """Raise, before any work, where the Lagrangian is not defined."""
-        n = min(_CHECKED_ROWS, max(len(source), len(target)))
-        x, y = (rows[torch.arange(n, device=rows.device) % len(rows)] for rows in (source, target))
-        for t in (0.0, 0.5, 1.0):
-            check_lagrangian(self.lagrangian_, torch.lerp(x, y, t), y - x, x.new_full((n,), t))
-
-    def _check_going_on(self) -> None:
-        if self._is_straight != (self._problem.basis.n_knots == 0):
-            raise ValueError(
-                "Training cannot go on from the fit before: the Lagrangian of one of them has "
-                "straight geodesics, that of the other has not. Set warm_start=False."
-            )
-        # The parameters may have been set after the fit: they count from here on.
-        problem = self._problem
-        if not _same(problem.lagrangian.lagrangian, self.lagrangian_):
-            self._is_quadratic = False
-        self._settle_solver()
-        lagrangian = replace(problem.lagrangian, lagrangian=self.lagrangian_)
-        self._problem = replace(problem, lagrangian=lagrangian, solver=self.c_transform_solver_)
-
-    def _train(self, source: Tensor, target: Tensor | None, **options: Any) -> TrainingResult:
-        rows = self._target_measure.points if target is None else target
-        self._check_lagrangian(source, rows)
-        frame = self._frame
-        # Rows that come later may be where there were none before.
-        self._problem = self._problem.widened(
-            frame.source_rows(source), frame.target_rows(rows), _MARGIN
-        )
-        return super()._train(source, target, **options)
-
-    def _updates_per_iteration(self) -> dict[str, int]:
-        names = ("potential", "amortizer", "source_potential", "inverse_amortizer", "path")
-        return dict.fromkeys(names[: len(names) - self._is_straight], 1)
-
-    def _training(self) -> LagrangianTraining:
-        state = self._state
-        planned = next(iter(state.updaters.values())).max_iter
-        return LagrangianTraining(
-            state,
-            self._frame,
-            self.batch_size,
-            self._problem,
-            self.annealing_,
-            self.augmentation_,
-            planned,
-            state.iteration,
-        )
-
-    def _attributes_of(self, modules: dict[str, nn.Module], frame: Frame) -> dict[str, Any]:
-        unit = self._problem.lagrangian.unit
+    def _attributes(self, learned: LearnedLagrangian) -> dict[str, Any]:
         return {
-            "potential_": FramedPotential(modules["potential"], frame, unit),
-            "source_potential_": FramedPotential(modules["source_potential"], frame, unit),
-            "_problem": self._problem.to(frame.source_mean),
+            "potential_": learned.potential("potential"),
+            "source_potential_": learned.potential("source_potential"),
+            "c_transform_solver_": learned.solver,
         }
 
-    def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
-        fitted = super()._fitted_attributes(state)
-        return {**fitted, "_problem": fitted["_problem"].with_bank(fitted["_modules"])}
+    # Paths
+
+    def transport_paths(self, X: Any, n_times: int = 50) -> Any:
+        """Follow source rows on their way to the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows.
+        n_times : int, default=50
+            Number of times, equally spaced from 0 to 1.
+
+        Returns
+        -------
+        paths : array of shape (n_rows, n_times, n_features)
+            From the rows themselves to what ``transform`` makes of them. Memory
+            O(n_rows * n_times).
+        """
+        return self._followed(X, _equal_times(n_times))
+
+    def transport_at(self, X: Any, t: float) -> Any:
+        """Transport source rows for a part of the time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows.
+        t : float
+            Time, from 0 (the source) to 1 (the target).
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Where the rows are at that time.
+
+        Raises
+        ------
+        ValueError
+            If the time is not in [0, 1].
+        """
+        if not 0.0 <= t <= 1.0:
+            raise ValueError(f"t must be between 0 and 1. Got {t!r}.")
+        return self._followed(X, torch.tensor([float(t)], dtype=torch.float64))[:, 0]
+
+    def geodesic(self, X: Any, Y: Any, n_times: int = 50) -> Any:
+        """Find paths of least action between given points.
+
+        Parameters
+        ----------
+        X, Y : array-like of shape (n_rows, n_features)
+            Where the paths start and end, row by row. Any points.
+        n_times : int, default=50
+            Number of times, equally spaced from 0 to 1.
+
+        Returns
+        -------
+        paths : array of shape (n_rows, n_times, n_features)
+            Found by `geodesic_solver`, to which the path network makes a suggestion.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If some paths were not found to the tolerance of the solver.
+        """
+        split, x, y = self._pairs(X, Y)
+        return self._restore(self._learned.geodesics(x, y, _equal_times(n_times)), X, split)
+
+    def path_cost(self, X: Any, Y: Any, *, amortized: bool = False) -> Any:
+        """Compute the cost of given pairs of points, row by row.
+
+        Parameters
+        ----------
+        X, Y : array-like of shape (n_rows, n_features)
+            Where paths start and end. Any points.
+        amortized : bool, default=False
+            Whether to trust the path network. Otherwise `geodesic_solver` works on what it
+            suggests, and from other starts.
+
+        Returns
+        -------
+        cost : array of shape (n_rows,)
+            :math:`c(x_i, y_i)`, in the units of the Lagrangian: the action of a path, so an upper
+            bound up to the accuracy of the quadrature.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If some paths were not found to the tolerance of the solver.
+        """
+        split, x, y = self._pairs(X, Y)
+        return self._restore(self._learned.path_costs(x, y, amortized=amortized), X, split)
+
+    # Inference
+
+    def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
+        return self._learned.images(x)
+
+    def _inverse_map(self, y: Tensor) -> Tensor:
+        return self._learned.origins(y)
+
+    def _followed(self, X: Any, times: Tensor) -> Any:
+        """Where source rows are at given times, of shape (n_rows, n_times, n_features)."""
+        check_is_fitted(self)
+        split = split_domains(self, X, reset=False)
+        return self._restore(
+            self._learned.followed(self._to_compute(split.X_source), times), X, split
+        )
+
+    def _pairs(self, X: Any, Y: Any) -> tuple[DomainSplit, Tensor, Tensor]:
+        """Check rows that are paired one by one."""
+        check_is_fitted(self)
+        split = split_domains(self, X, Y, reset=False)
+        if split.X_target is None:
+            raise ValueError("Y must be two-dimensional: the rows at which paths end.")
+        check_consistent_length(split.X_source, split.X_target)
+        return split, self._to_compute(split.X_source), self._to_compute(split.X_target)
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two Lagrangians have the same parameters."""
-
-    def described(lagrangian: Any) -> Any:
-        if not hasattr(lagrangian, "get_params"):
-            return lagrangian
-        params = lagrangian.get_params().items()
-        nested = {
-            key: type(value) if hasattr(value, "get_params") else repr(value)
-            for key, value in params
-        }
-        return type(lagrangian), nested
-
-    return described(one) == described(other)
+def _equal_times(n_times: int) -> Tensor:
+    return torch.linspace(0.0, 1.0, check_n_times(n_times), dtype=torch.float64)

@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 
-import torch
 from sklearn.base import clone
-from torch import Tensor, nn
 
-from skot.measures import EmpiricalMeasure
-from skot.transport._lagrangian.model import LagrangianProblem
-from skot.transport._neural.two_sample_training import some_rows
-from skot.transport._score import divergence_to
+from skot.metrics import divergence_to
+from skot.numerics.subsample import spread_rows
+from skot.transport._lagrangian.model import LearnedLagrangian
 
 #: Proximity in training, and those that are compared after it.
 TRAINING_PROXIMITY = 1.0
@@ -20,34 +17,20 @@ _ROWS = 512
 _SLACK = 1.25
 
 
-def best_proximity(
-    problem: LagrangianProblem, modules: dict[str, nn.Module], source: Tensor, target: Tensor
-) -> float:
-    """Return the proximity with which images are distributed most like the target.
+def best_proximity(learned: LearnedLagrangian) -> float:
+    """Return the proximity with which images of kept rows are distributed most like the target.
 
     Where the cost settles end points, the nearer to the minimum the better. Where it does not,
-    minimisers pile up at the slightest bumps of the potential, and predictions are better.
-
-    Parameters
-    ----------
-    problem : LagrangianProblem
-        What is solved; its solver has the parameter ``proximity``.
-    modules : dict of str to Module
-        The fitted networks.
-    source, target : Tensor of shape (n, n_features), (m, n_features)
-        Rows in the frame.
-
-    Returns
-    -------
-    proximity : float
-        By the Sinkhorn divergence on at most 512 rows a side.
+    minimisers pile up at the slightest bumps of the potential, and predictions are better. They
+    are compared by the Sinkhorn divergence on at most 512 rows a side.
     """
-    source, rows = some_rows(source, _ROWS), some_rows(target, _ROWS)
-    sample = EmpiricalMeasure.from_points(rows, dtype=torch.float64)
+    x, y = learned.rows
+    source = spread_rows(learned.frame.source_rows(x).to(learned.dtype), _ROWS)
+    sample = spread_rows(learned.frame.target_rows(y).to(learned.dtype), _ROWS).double()
     divergences = []
     for proximity in _PROXIMITIES:
-        solver = clone(problem.solver).set_params(proximity=proximity)
-        images = replace(problem, solver=solver).transport(modules, source).argument
+        solver = clone(learned.solver).set_params(proximity=proximity)
+        images = replace(learned, solver=solver).transport(source).argument
         divergences.append(float(divergence_to(sample, images.double()).value))
     limit = _SLACK * max(min(divergences), 0.0)
     near = [divergence <= limit or divergence == min(divergences) for divergence in divergences]

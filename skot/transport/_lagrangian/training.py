@@ -9,28 +9,46 @@ inverse amortizer on the pairs that were found, backwards.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
+from skot.costs import check_lagrangian
 from skot.losses import EnergyAugmentation
 from skot.networks import StartedMap, StartedPotential
 from skot.numerics.action import action
-from skot.numerics.linalg import weighted_covariance
+from skot.numerics.linalg import covariance
+from skot.numerics.splines import path_basis
+from skot.numerics.subsample import spread_rows
 from skot.numerics.value_and_gradient import value_and_gradient
-from skot.solvers.c_transform import CTransformResult
-from skot.training import Annealing
-from skot.transport._lagrangian.coordinates import GaussianStart
-from skot.transport._lagrangian.model import LagrangianProblem
+from skot.potentials import TranslationFrame
+from skot.solvers.c_transform import CTransformResult, LBFGSCTransform
+from skot.training import Annealing, TrainingState
+from skot.transport._lagrangian.coordinates import FramedLagrangian, cost_unit
+from skot.transport._lagrangian.model import LearnedLagrangian, bounds_of
+from skot.transport._lagrangian.proximity import TRAINING_PROXIMITY
+from skot.transport._lagrangian.start import GaussianStart, gaussian_start, solved_pairs
 from skot.transport._neural.networks import build_module
-from skot.transport._neural.two_sample_training import TwoSampleTraining
+from skot.transport._neural.two_samples import Samples, TwoSampleMethod, reach
 
 #: Share of a batch whose rows are paired at random, to teach paths between any two points.
 _RANDOM_PAIRS = 0.25
 #: Rows that the augmentation looks at together; several such parts have less noise than one.
 _AUGMENTED = 128
+#: Arguments of c-transforms are looked for in a box that is wider than the sample by this share
+#: of its range.
+_MARGIN = 0.1
+#: Training rows whose predicted paths others may try out.
+_BANK_ROWS = 512
+#: Rows at which a Lagrangian is looked at before any work.
+_CHECKED_ROWS = 512
+
+
+def default_solver(proximity: float) -> LBFGSCTransform:
+    """Return what solves c-transforms where the user does not say."""
+    return LBFGSCTransform(max_iter=10, tol=1e-2, proximity=proximity)
 
 
 def build_modules(
@@ -45,8 +63,7 @@ def build_modules(
     """Draw the networks, in float32; rows are in the frame."""
 
     def coordinates(rows: Tensor) -> tuple[Tensor, Tensor]:
-        weights = rows.new_full((len(rows),), 1.0 / len(rows))
-        return weighted_covariance(rows, weights), torch.eye(rows.shape[1]).to(rows)
+        return covariance(rows), torch.eye(rows.shape[1]).to(rows)
 
     def drawn(name: str, rows: Tensor) -> nn.Module:
         return build_module(
@@ -76,48 +93,164 @@ def build_modules(
 
 
 @dataclass(frozen=True)
-class LagrangianTraining(TwoSampleTraining):
-    """Trains the networks of a state.
+class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
+    """How potentials, amortizers and paths are trained together.
 
     Attributes
     ----------
-    problem : LagrangianProblem
-        What is solved in every step.
+    lagrangian : callable
+        The Lagrangian, in the units of the data.
+    potential, amortizer, path : object
+        Architectures.
+    c_transform_solver : object or None
+        Solves c-transforms; None chooses.
+    geodesic_solver : GeodesicSolver
+        Finds paths between given points.
     annealing : Annealing
         How barriers rise.
     augmentation : EnergyAugmentation
         Makes predicted end points follow the sample.
-    max_iter : int or None
-        Planned number of steps, counted from `first`; None when there is no plan.
-    first : int
-        Number of the first step.
+    preconditioning : {"gaussian", "identity"}
+        Where training starts.
     """
 
-    problem: LagrangianProblem
+    lagrangian: Any
+    potential: Any
+    amortizer: Any
+    path: Any
+    c_transform_solver: Any
+    geodesic_solver: Any
     annealing: Annealing
     augmentation: EnergyAugmentation
-    max_iter: int | None
-    first: int
+    preconditioning: str
+
+    shown: ClassVar = ("lagrangian", "geodesic_solver", "annealing", "augmentation", "optimizer")
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether straight lines are known to be optimal."""
+        return getattr(self.lagrangian, "has_straight_geodesics", False)
+
+    @property
+    def n_updates(self) -> dict[str, int]:
+        """All networks move once; straight lines need no network of paths."""
+        names = ("potential", "amortizer", "source_potential", "inverse_amortizer", "path")
+        return dict.fromkeys(names[: len(names) - self.is_straight], 1)
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """The problem, the architectures and where training starts."""
+        names = ("lagrangian", "potential", "amortizer", "path", "preconditioning")
+        return {name: getattr(self, name) for name in names}
+
+    def start(self, data: Samples, generator: Generator) -> LearnedLagrangian:
+        """Choose frame and units, and draw the networks around the Gaussian solution."""
+        source, target = data.source, data.target_rows
+        self._check_lagrangian(source, target)
+        both = TranslationFrame.of(source, target)
+        mean = 0.5 * (both.source_mean + both.target_mean)
+        spread = torch.cat([source - mean, target - mean]).square().mean()
+        frame = TranslationFrame(mean, mean, float(spread) or 1.0)
+        x, y = frame.source_rows(source), frame.target_rows(target)
+        basis = path_basis(0) if self.is_straight else self.path.basis()
+        length = frame.scale**0.5
+        pairs = solved_pairs(
+            FramedLagrangian(self.lagrangian, mean, length, frame.scale), x, y, basis
+        )
+        unit = cost_unit(*pairs)
+        start = gaussian_start(x, y, (*pairs[:2], pairs[2] / unit))
+        is_settled = self.is_straight or start.is_exact
+        if self.preconditioning == "identity":
+            start = start.at_rest()
+        architectures = {name: getattr(self, name) for name in ("potential", "amortizer", "path")}
+        modules = build_modules(
+            architectures, start, x, y, straight=self.is_straight, generator=generator
+        )
+        return LearnedLagrangian(
+            modules=modules,
+            made_of=self.made_of,
+            frame=frame,
+            rows=data.kept(),
+            reach=reach(frame, source, target),
+            lagrangian=FramedLagrangian(self.lagrangian, mean, length, unit * frame.scale),
+            basis=basis,
+            solver=self._solver(is_settled),
+            geodesic_solver=self.geodesic_solver,
+            source_bounds=bounds_of(x, _MARGIN),
+            target_bounds=bounds_of(y, _MARGIN),
+            examples=spread_rows(x, _BANK_ROWS),
+            is_settled=is_settled,
+        )
+
+    def carry_on(self, learned: LearnedLagrangian, data: Samples) -> LearnedLagrangian:
+        """Take the solvers of now, and look for arguments where there are rows now."""
+        self._check_lagrangian(data.source, data.target_rows)
+        frame = learned.frame
+        learned = (
+            super()
+            .carry_on(learned, data)
+            .widened(frame.source_rows(data.source), frame.target_rows(data.target_rows), _MARGIN)
+        )
+        return replace(
+            learned,
+            solver=self._solver(learned.is_settled),
+            geodesic_solver=self.geodesic_solver,
+        )
+
+    def finish(self, learned: LearnedLagrangian) -> LearnedLagrangian:
+        """Keep some paths, to try them out on new rows."""
+        return learned.with_bank()
+
+    def _solver(self, is_settled: bool) -> Any:
+        """Proximity is for costs that leave something open."""
+        if self.c_transform_solver is not None:
+            return self.c_transform_solver
+        return default_solver(0.0 if is_settled else TRAINING_PROXIMITY)
+
+    def _check_lagrangian(self, source: Tensor, target: Tensor) -> None:
+        """Raise, before any work, where the Lagrangian is not defined."""
+        n = min(_CHECKED_ROWS, max(len(source), len(target)))
+        x, y = (rows[torch.arange(n, device=rows.device) % len(rows)] for rows in (source, target))
+        for t in (0.0, 0.5, 1.0):
+            check_lagrangian(self.lagrangian, torch.lerp(x, y, t), y - x, x.new_full((n,), t))
 
     def step(
-        self, draw_source: Callable[[], Tensor], draw_target: Callable[[], Tensor]
+        self,
+        learned: LearnedLagrangian,
+        state: TrainingState,
+        draw_source: Callable[[], Tensor],
+        draw_target: Callable[[], Tensor],
     ) -> Callable[[int], Tensor]:
         """Return the step of training, given what draws batches of each side."""
+        # The plan of barriers is that of the optimizers, counted from here; None has no end.
+        planned, first = next(iter(state.updaters.values())).max_iter, state.iteration
+        step = LagrangianStep(learned, state, self.augmentation)
 
-        def step(i: int) -> Tensor:
-            annealed = self.annealing.factors(i - self.first, self.max_iter)
-            return self._update(draw_source(), draw_target(), annealed)
+        def annealed_step(i: int) -> Tensor:
+            annealed = self.annealing.factors(i - first, planned)
+            return step(draw_source(), draw_target(), annealed)
 
-        return step
+        return annealed_step
 
-    def held_out_loss(self, modules: dict[str, nn.Module], held_out: dict[str, Tensor]) -> float:
+    def held_out_loss(
+        self, learned: LearnedLagrangian, modules: dict[str, nn.Module], rows: dict[str, Tensor]
+    ) -> float:
         """Return minus the dual value of the rows that are not trained on."""
-        return -self.problem.dual_value(modules, held_out["source"], held_out["target"])
+        return -learned.with_modules(modules).dual_value(rows["source"], rows["target"])
 
-    def _update(self, x: Tensor, y: Tensor, annealed: tuple[float, float]) -> Tensor:
-        """Move all networks; return minus the dual value."""
-        state, modules = self.state, self.state.modules
-        found = self.problem.transport_batch(modules, x, annealed)
+
+@dataclass(frozen=True)
+class LagrangianStep:
+    """Moves all networks by what was found for a batch."""
+
+    learned: LearnedLagrangian
+    state: TrainingState
+    augmentation: EnergyAugmentation
+
+    def __call__(self, x: Tensor, y: Tensor, annealed: tuple[float, float]) -> Tensor:
+        """Do one step on a batch; return minus the dual value."""
+        state, modules = self.state, self.learned.modules
+        found = self.learned.transport_batch(x, annealed)
         image = found.argument
         on_images, on_target = modules["potential"](torch.cat([image, y])).split(
             [len(image), len(y)]
@@ -137,9 +270,9 @@ class LagrangianTraining(TwoSampleTraining):
 
     def _map_loss(self, name: str, rows: Tensor, images: Tensor, sample: Tensor) -> Tensor:
         """Regress on what was found, and follow the sample on the other side."""
-        predicted = self.state.modules[name](rows)
+        predicted = self.learned.modules[name](rows)
         # A solver that stays near the prediction finds only a part of the way to go.
-        share = 1.0 / (1.0 + getattr(self.problem.solver, "proximity", 0.0))
+        share = 1.0 / (1.0 + getattr(self.learned.solver, "proximity", 0.0))
         loss = _mean_square(predicted - images) / share
         if self.augmentation.weight > 0:
             n_parts = max(1, math.ceil(min(len(predicted), len(sample)) / _AUGMENTED))
@@ -153,22 +286,22 @@ class LagrangianTraining(TwoSampleTraining):
         self, x: Tensor, found: CTransformResult, annealed: tuple[float, float]
     ) -> Tensor:
         """Regress the slope of f on that of the c-transform, which the envelope theorem gives."""
-        lagrangian, basis = self.problem.lagrangian.annealed(*annealed), self.problem.basis.to(x)
+        lagrangian, basis = self.learned.lagrangian.annealed(*annealed), self.learned.basis.to(x)
         point = x.detach().requires_grad_()
         costs = action(lagrangian, point, found.argument, found.path, basis)
         (slope,) = torch.autograd.grad(costs.sum(), point)
         return _mean_square(
-            value_and_gradient(self.state.modules["source_potential"], x)[1] - slope
+            value_and_gradient(self.learned.modules["source_potential"], x)[1] - slope
         )
 
     def _path_loss(
         self, x: Tensor, y: Tensor, found: CTransformResult, annealed: tuple[float, float]
     ) -> Tensor:
         """Regress on the refined paths, and lower the action between points paired at random."""
-        path = self.state.modules["path"]
+        path = self.learned.modules["path"]
         residual = path(x, found.argument) - found.path
         n = max(1, round(_RANDOM_PAIRS * min(len(x), len(y))))
-        lagrangian, basis = self.problem.lagrangian.annealed(*annealed), self.problem.basis.to(x)
+        lagrangian, basis = self.learned.lagrangian.annealed(*annealed), self.learned.basis.to(x)
         between = action(lagrangian, x[:n], y[:n], path(x[:n], y[:n]), basis).mean()
         return _mean_square(residual.flatten(1)) + between
 

@@ -1,34 +1,50 @@
 """A regressor that predicts the dual potentials of entropic transport problems."""
 
-import warnings
-from collections.abc import Callable
-from typing import Any, cast
+import os
+from functools import partial
+from numbers import Real
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from torch import Generator, Tensor
 
-from skot.costs import GridCost, PrecomputedCost, cost_matrix
-from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
+from skot.base import check_component
+from skot.costs import GridCost
+from skot.networks import DualMLP, DualUNet
 from skot.solvers import SinkhornResult
+from skot.training import Adam, CosineSchedule, Optimizer
+from skot.transport._meta_ot import files
 from skot.transport._meta_ot.coordinates import DualCoordinates, centred
-from skot.transport._meta_ot.meta_fit import BaseMetaRegressor
+from skot.transport._meta_ot.model import LearnedRegression
 from skot.transport._meta_ot.problems import (
+    Problems,
+    check_problems,
     check_same_problem,
+    check_supported_cost,
     part_histograms,
+    read_problems,
     support_sizes,
+    validate_rows,
 )
-from skot.transport._meta_ot.training import predict_plain, predict_potential
+from skot.transport._meta_ot.training import RegressionMethod
 from skot.transport._meta_ot.warm_start import solve_from, trusted_start
-from skot.transport._neural.one_network import NETWORK
+from skot.transport._neural.batches import NETWORK
+from skot.transport._neural.fit import NeuralFit
+from skot.utils._callbacks import with_callbacks
 from skot.utils._points import check_points
-from skot.utils._sklearn import check_weights
-from skot.utils.tensors import resolve_dtype, to_tensor
+from skot.utils._sklearn import HasMethods, Interval, check_weights, fit_context
+from skot.utils._warnings import warn_not_converged
+from skot.utils.random import check_generator
+from skot.utils.tensors import like_input, resolve_device, to_tensor
+
+#: Sides of a grid from which a network of images is the default.
+_IMAGE_SIDE = 8
 
 
-class MetaOTRegressor(BaseMetaRegressor):
+class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Predict the dual potentials of entropic transport problems that share their cost.
 
     A row of `X` is a problem: the source weights a and the target weights b on the supports of
@@ -137,6 +153,14 @@ class MetaOTRegressor(BaseMetaRegressor):
     True
     """
 
+    _parameter_constraints: ClassVar[dict] = {
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "network": [HasMethods("build"), None],
+        **NeuralFit._fit_constraints,
+    }
+    _default_components: ClassVar[dict] = {"network": DualMLP, "optimizer": Adam}
+    _divergence_advice = "Lower the learning rate of the optimizer."
+
     def __init__(
         self,
         cost=None,
@@ -168,6 +192,104 @@ class MetaOTRegressor(BaseMetaRegressor):
         self.device = device
         self.verbose = verbose
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.cost is None
+        tags.input_tags.positive_only = self.cost is not None
+        return tags
+
+    @fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_problems, n + m)
+            Rows of source and target weights, not negative; with ``cost=None``, any rows.
+        y : array-like of shape (n_problems, n), default=None
+            Known source potentials. None trains on the dual objective, which needs a cost.
+
+        Returns
+        -------
+        self : object
+            The fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            For bad input: rows of another width than the supports, negative or all-zero weights,
+            no `y` where there is no cost.
+        FloatingPointError
+            If the loss is not finite from the first step on.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `stopping` waits for convergence in vain, or if the loss ceases to be finite.
+        """
+        return self._fit(partial(self._read, X, y), X, y)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Train on one pass over the given rows, from where training stands.
+
+        For streams: every call may bring fresh problems. The first call fixes centring and scale.
+        `stopping` and `checkpoint` are not used, and a schedule without a length of its own does
+        not decay.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_problems, n + m)
+            Rows of source and target weights.
+        y : array-like of shape (n_problems, n), default=None
+            Known source potentials.
+
+        Returns
+        -------
+        self : object
+            The regressor, usable after every call.
+
+        Raises
+        ------
+        ValueError
+            For bad input, as ``fit``.
+        """
+        return self._partial_fit(partial(self._read, X, y))
+
+    # Fitting
+
+    def _method(self) -> RegressionMethod:
+        cost = check_supported_cost(self.cost)
+        optimizer, averaging = self._training_components()
+        network = check_component(
+            self.network, default=lambda: _default_network(cost), kind="build", name="network"
+        )
+        return RegressionMethod(
+            optimizer, averaging, self.batch_size, cost, float(self.epsilon), network
+        )
+
+    def _read(
+        self, X: Any, y: Any, method: RegressionMethod, generator: Generator, *, reset: bool
+    ) -> Problems:
+        """Check rows [X, y] to train on."""
+        if y is None and method.cost is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None. With a cost it learns without y."
+            )
+        X, y = validate_rows(self, X, y, reset=reset)
+        device = resolve_device(self.device, like=X) if reset else self._learned.device
+        n_outputs = None if reset else self._learned.n_outputs
+        return read_problems(type(self).__name__, X, y, method.cost, device, n_outputs)
+
+    @staticmethod
+    def _default_optimizer() -> Optimizer:
+        return Adam(lr=1e-3, max_grad_norm=1.0, schedule=CosineSchedule())
+
+    def _attributes(self, learned: LearnedRegression) -> dict[str, Any]:
+        return {"epsilon_": learned.epsilon}
+
     # Predictions
 
     def predict(self, X: Any) -> Any:
@@ -193,11 +315,8 @@ class MetaOTRegressor(BaseMetaRegressor):
         check_is_fitted(self)
         X, rows = self._read_rows(X)
         if self.cost_ is None:
-            outputs = self._in_tiles(predict_plain, rows)
-            outputs = outputs[:, 0] if self._y_ndim == 1 else outputs
-        else:
-            outputs = self._potential(*self._part(rows))
-        return _like(X, outputs)
+            return like_input(self._learned.outputs(rows), X)
+        return like_input(self._learned.potential(*self._part(rows)), X)
 
     def predict_target_potential(self, X: Any) -> Any:
         """Predict the target potentials: one half step from the source potentials.
@@ -218,8 +337,7 @@ class MetaOTRegressor(BaseMetaRegressor):
             For bad input, and without a cost.
         """
         X, a, b = self._read_problems(X, "predict_target_potential")
-        g = self._semi_dual().step(self._potential(a, b), a, b).target_potential
-        return _like(X, g)
+        return like_input(self._learned.target_potential(a, b), X)
 
     def predict_coupling(self, X: Any) -> np.ndarray:
         r"""Predict the couplings.
@@ -241,12 +359,7 @@ class MetaOTRegressor(BaseMetaRegressor):
             For bad input, and without a cost.
         """
         X, a, b = self._read_problems(X, "predict_coupling")
-        f = self._potential(a, b)
-        g = self._semi_dual().step(f, a, b).target_potential
-        couplings = f[:, :, None] + g[:, None, :] - cost_matrix(self.cost_).to(f)
-        couplings.div_(self.epsilon_).clamp_(max=700.0).exp_()
-        couplings.mul_(a[:, :, None]).mul_(b[:, None, :])
-        return couplings.cpu().numpy()
+        return self._learned.couplings(a, b).cpu().numpy()
 
     def solve(
         self,
@@ -293,18 +406,15 @@ class MetaOTRegressor(BaseMetaRegressor):
             If some problems were not solved to the tolerance.
         """
         _, a, b = self._read_problems(X, "solve")
-        g, trusted = trusted_start(self._semi_dual(), self._potential(a, b), a, b, max_start_error)
         options = {"tol": tol, "max_iter": max_iter, "anderson_memory": anderson_memory}
-        result = solve_from(
-            self._cost_on_device(), self.epsilon_, a, b, g, trusted, annealing=annealing, **options
-        )
+        g, trusted = self._trusted_start(a, b, max_start_error)
+        cost = self._learned.cost_on_device()
+        result = solve_from(cost, self.epsilon_, a, b, g, trusted, annealing=annealing, **options)
         n_failed = int((~cast(Tensor, result.converged)).sum())
         if n_failed:
-            warnings.warn(
+            warn_not_converged(
                 f"{n_failed} of {len(a)} problems did not converge to tol={tol:g} in {max_iter} "
-                "iterations. Increase max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=2,
+                "iterations. Increase max_iter or tol."
             )
         return result
 
@@ -326,14 +436,20 @@ class MetaOTRegressor(BaseMetaRegressor):
             Half steps of the predictions, or of zeros where those are dropped.
         """
         check_is_fitted(self)
-        a, b = a.to(self._compute_device), b.to(self._compute_device)
-        semi_dual, f = self._semi_dual(), self._potential(a, b)
-        g, trusted = trusted_start(semi_dual, f, a, b, max_start_error)
+        a, b = a.to(self._learned.device), b.to(self._learned.device)
+        g, trusted = self._trusted_start(a, b, max_start_error)
         if not bool(trusted.all()):
             dropped = ~trusted
             zeros = torch.zeros_like(a[dropped])
-            g[dropped] = semi_dual.step(zeros, a[dropped], b[dropped]).target_potential
+            step = self._learned.semi_dual().step(zeros, a[dropped], b[dropped])
+            g[dropped] = step.target_potential
         return g
+
+    def _trusted_start(
+        self, a: Tensor, b: Tensor, max_start_error: float | None
+    ) -> tuple[Tensor, Tensor]:
+        learned = self._learned
+        return trusted_start(learned.semi_dual(), learned.potential(a, b), a, b, max_start_error)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         r"""Mean dual value of the predictions, or R2 where potentials are given.
@@ -361,7 +477,7 @@ class MetaOTRegressor(BaseMetaRegressor):
         check_is_fitted(self)
         if y is None:
             _, a, b = self._read_problems(X, "score without y")
-            values = self._semi_dual().value(self._potential(a, b), a, b).cpu().numpy()
+            values = self._learned.dual_value(a, b).cpu().numpy()
             weights = None if sample_weight is None else check_weights(sample_weight, len(values))
             return float(np.average(values, weights=weights))
         if self.cost_ is not None:
@@ -373,10 +489,10 @@ class MetaOTRegressor(BaseMetaRegressor):
         return super().score(X, y, sample_weight=sample_weight)
 
     def _read_rows(self, X: Any) -> tuple[Any, Tensor]:
-        X, _ = self._validate(X, None, reset=False)
-        rows = to_tensor(X, dtype=torch.float64, device=self._compute_device)
+        X, _ = validate_rows(self, X, None, reset=False)
+        rows = to_tensor(X, dtype=torch.float64, device=self._learned.device)
         if self.cost_ is not None:
-            self._check_rows(rows)
+            check_problems(self.cost_, rows, type(self).__name__)
         return X, rows
 
     def _read_problems(self, X: Any, what: str) -> tuple[Any, Tensor, Tensor]:
@@ -388,25 +504,6 @@ class MetaOTRegressor(BaseMetaRegressor):
 
     def _part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         return part_histograms(rows, support_sizes(self.cost_)[0])
-
-    def _potential(self, a: Tensor, b: Tensor) -> Tensor:
-        return self._in_tiles(predict_potential, a, b)
-
-    def _in_tiles(self, predict: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        network, coordinates = self._modules[NETWORK], self._coordinates.to(self._compute_device)
-        width = NETWORK_WIDTH
-        if isinstance(coordinates, DualCoordinates) and coordinates.points is not None:
-            width = max(width, coordinates.points[0].numel())
-        with torch.inference_mode():
-            tiles = row_tiles(len(rows[0]), width)
-            parts = [predict(network, coordinates, *(r[tile] for r in rows)) for tile in tiles]
-        return torch.cat(parts).clone()  # an ordinary tensor, which callers may differentiate at
-
-    def _cost_on_device(self) -> Any:
-        """The cost where the network is: the solver works where its matrix is."""
-        if isinstance(self.cost_, GridCost) or self._compute_device.type == "cpu":
-            return self.cost_
-        return PrecomputedCost(cost_matrix(self.cost_).to(self._compute_device))
 
     # For MetaInitializer
 
@@ -436,9 +533,64 @@ class MetaOTRegressor(BaseMetaRegressor):
             raise ValueError("A MetaOTRegressor with cost=None predicts no potentials.")
         return check_same_problem(self.cost_, self.epsilon_, problem, epsilon)
 
+    # Files
 
-def _like(X: Any, values: Tensor) -> Any:
-    """Back to the kind, dtype and device of the input."""
-    if isinstance(X, Tensor):
-        return values.to(device=X.device, dtype=resolve_dtype(X))
-    return values.cpu().numpy().astype(X.dtype, copy=False)
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the fitted network to a file, with a digest of the cost it belongs to.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; it is read back by :meth:`load`, without unpickling anything.
+
+        Raises
+        ------
+        ValueError
+            Without a cost: pickle the estimator instead.
+        """
+        check_is_fitted(self)
+        if self.cost_ is None:
+            raise ValueError("save needs a cost; a MetaOTRegressor without one can be pickled.")
+        coordinates = cast(DualCoordinates, self._learned.coordinates)
+        files.write(path, self.cost_, coordinates, self._learned.modules[NETWORK])
+
+    def load(self, path: str | os.PathLike) -> Self:
+        """Become the fitted regressor that was saved, of the same cost, epsilon and network.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file written by :meth:`save`.
+
+        Returns
+        -------
+        self : object
+            Fitted; ``partial_fit`` goes on with a new optimizer.
+
+        Raises
+        ------
+        ValueError
+            If the file was made for another cost, other supports, another epsilon or another
+            network, or by something else.
+        """
+        method = self._method()
+        coordinates, weights = files.read(path, method.cost, method.epsilon)
+        n_source, n_target = support_sizes(method.cost)
+        generator = check_generator(self.random_state)
+        network = method.network.build(coordinates.n_inputs, n_source, generator=generator)
+        dtype = files.fill(network, weights, path)
+        modules = {NETWORK: network.to(resolve_device(self.device), torch.float32)}
+        learned = method.learned(modules, coordinates, 0)
+        no_rows = torch.empty(0, n_source + n_target)
+        data = Problems(no_rows, n_source + n_target, 0, n_source, 0, dtype)
+        self._adopt(method, learned, data, generator)
+        self.n_features_in_ = n_source + n_target
+        # Names of columns belong to another fit.
+        self.__dict__.pop("feature_names_in_", None)
+        return self
+
+
+def _default_network(cost: Any) -> Any:
+    if isinstance(cost, GridCost) and len(cost.shape) == 2 and min(cost.shape) >= _IMAGE_SIDE:
+        return DualUNet(tuple(cost.shape))
+    return DualMLP()

@@ -1,17 +1,114 @@
 """Rows of two histograms: checked, parted, normalised."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost, cost_matrix
 from skot.training import fingerprint
-from skot.utils.validation import check_points
+from skot.utils._points import check_points, float_types
+from skot.utils.tensors import resolve_dtype, to_tensor
 
 #: Costs between fixed supports.
 SUPPORTED_COSTS = (PrecomputedCost, SupportCost, GridCost)
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Rows to train on, checked: inputs and outputs side by side, histograms normalised.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (n_problems, n_inputs + n_outputs)
+        In float32 where a network reads histograms.
+    n_inputs, n_outputs : int
+        Widths; no outputs where the dual objective is trained on.
+    n_source : int
+        Inputs that are source weights.
+    output_ndim : int
+        Dimensions of the outputs as they were given.
+    dtype : dtype
+        Of the inputs as they were given.
+    """
+
+    rows: Tensor
+    n_inputs: int
+    n_outputs: int
+    n_source: int
+    output_ndim: int
+    dtype: torch.dtype
+
+    @property
+    def n_items(self) -> int:
+        """Number of problems."""
+        return len(self.rows)
+
+    @property
+    def inputs(self) -> Tensor:
+        """What is given of each problem."""
+        return self.rows[:, : self.n_inputs]
+
+    @property
+    def outputs(self) -> Tensor:
+        """What is wanted."""
+        return self.rows[:, self.n_inputs :]
+
+    def histograms(self) -> tuple[Tensor, Tensor]:
+        """Source and target weights."""
+        return part_histograms(self.inputs, self.n_source)
+
+
+def validate_rows(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+    """Validate rows and outputs as scikit-learn does, tensors too."""
+    if isinstance(X, Tensor):
+        X = check_points(X, estimator=estimator)
+        X = validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if y is None:
+            return X, None
+        y = y if isinstance(y, Tensor) else torch.as_tensor(np.asarray(y))
+        checked = check_points(y.reshape(len(y), -1), estimator=estimator, name="y")
+        if len(y) != len(X):
+            raise ValueError(f"X has {len(X)} rows, but y has {len(y)} rows.")
+        return X, checked.reshape(y.shape)
+    if y is None:
+        return validate_data(estimator, X, reset=reset, dtype=float_types(X)), None
+    return validate_data(
+        estimator, X, y, reset=reset, dtype=float_types(X), multi_output=True, y_numeric=True
+    )
+
+
+def read_problems(
+    owner: str, X: Any, y: Any, cost: Any, device: torch.device, n_outputs: int | None
+) -> Problems:
+    """Bring validated rows to tensors; a new network has None for `n_outputs`."""
+    rows = to_tensor(X, dtype=torch.float64, device=device)
+    n_inputs, n_source, n_labels, output_ndim = rows.shape[1], 0, 0, 0
+    if cost is not None:
+        check_problems(cost, rows, owner)
+        n_outputs = n_source = support_sizes(cost)[0]
+        # Before they are rounded to float32, whose range raw weights may leave.
+        rows = torch.cat(part_histograms(rows, n_source), 1)
+    if y is not None:
+        labels = to_tensor(y, dtype=torch.float64, device=device)
+        output_ndim = labels.ndim
+        labels = labels.reshape(len(labels), -1)
+        n_labels = labels.shape[1]
+        if n_outputs not in (None, n_labels):
+            raise ValueError(f"y has {n_labels} outputs, but {owner} is expecting {n_outputs}.")
+        rows = torch.cat([rows, labels], 1)
+    rows = rows if cost is None else rows.float()
+    return Problems(rows, n_inputs, n_labels, n_source, output_ndim, resolve_dtype(X))
+
+
+def check_problems(cost: Any, rows: Tensor, owner: str) -> None:
+    """Raise unless rows hold two histograms on the supports of a cost."""
+    check_width(cost, rows.shape[1], owner)
+    check_histograms(rows, support_sizes(cost)[0])
 
 
 def check_supported_cost(cost: Any) -> Any:

@@ -1,14 +1,92 @@
-"""Losses of a network that predicts potentials, and its predictions."""
+"""Training of a network that predicts potentials: its coordinates and its losses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from skot.solvers import SemiDual
 from skot.transport._meta_ot.coordinates import DualCoordinates, PlainCoordinates, centred
-from skot.transport._meta_ot.problems import part_histograms
-from skot.transport._neural.one_network import BatchLoss
+from skot.transport._meta_ot.model import LearnedRegression, network_dtype, predict_potential
+from skot.transport._meta_ot.problems import Problems, cost_fingerprint, part_histograms
+from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
+
+
+@dataclass(frozen=True)
+class RegressionMethod(BatchMethod[LearnedRegression]):
+    """How a network learns potentials, or plain outputs where there is no cost.
+
+    Attributes
+    ----------
+    cost : PrecomputedCost, SupportCost, GridCost or None
+        Cost between fixed supports.
+    epsilon : float
+        Regularisation, in its units.
+    network : object
+        Architecture.
+    """
+
+    cost: Any
+    epsilon: float
+    network: Any
+
+    shown: ClassVar = ("cost", "network", "optimizer")
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """The problem and the architecture; a network means nothing for another problem."""
+        if self.cost is None:
+            return {"cost": None, "network": self.network}
+        cost = cost_fingerprint(self.cost)
+        return {"cost": cost, "epsilon": self.epsilon, "network": self.network}
+
+    def start(self, data: Problems, generator: Generator) -> LearnedRegression:
+        """Choose the coordinates, and draw the network."""
+        coordinates: DualCoordinates | PlainCoordinates
+        if self.cost is None:
+            coordinates = PlainCoordinates.of(data.inputs, data.outputs)
+            n_outputs = data.outputs.shape[1]
+        else:
+            a, b = data.histograms()
+            coordinates, n_outputs = DualCoordinates.of(self.cost, self.epsilon, a, b), a.shape[1]
+        network = self.network.build(coordinates.n_inputs, n_outputs, generator=generator)
+        modules = {NETWORK: network.to(data.rows.device, torch.float32)}
+        return self.learned(modules, coordinates, data.output_ndim)
+
+    def learned(
+        self,
+        modules: dict[str, nn.Module],
+        coordinates: DualCoordinates | PlainCoordinates,
+        output_ndim: int,
+    ) -> LearnedRegression:
+        """Put together a network that is drawn, or read from a file."""
+        return LearnedRegression(
+            modules=modules,
+            made_of=self.made_of,
+            cost=self.cost,
+            epsilon=self.epsilon,
+            coordinates=coordinates,
+            output_ndim=output_ndim,
+        )
+
+    def carry_on(self, learned: LearnedRegression, data: Problems) -> LearnedRegression:
+        """Give outputs of as many dimensions as those of now."""
+        return replace(learned, output_ndim=data.output_ndim)
+
+    def batches(
+        self, learned: LearnedRegression, data: Problems, generator: Generator
+    ) -> tuple[BatchLoss, Tensor]:
+        """Return the loss that the data allow, and the rows."""
+        coordinates = learned.coordinates.to(learned.device)
+        if isinstance(coordinates, PlainCoordinates):
+            return PlainRegression(coordinates), data.rows
+        if data.n_outputs:
+            return PotentialRegression(coordinates, data.n_source, data.n_inputs), data.rows
+        return (
+            DualObjective(coordinates, learned.semi_dual(torch.float32), data.n_source),
+            data.rows,
+        )
 
 
 @dataclass(frozen=True)
@@ -53,23 +131,4 @@ class PlainRegression(BatchLoss):
         own, n_inputs = self.coordinates, self.coordinates.n_inputs
         x = (rows[:, :n_inputs] - own.mean) / own.scale
         y = (rows[:, n_inputs:] - own.target_mean) / own.target_scale
-        return (network(x.to(_dtype(network))) - y).square().mean()
-
-
-def predict_potential(
-    network: nn.Module, coordinates: DualCoordinates, a: Tensor, b: Tensor
-) -> Tensor:
-    """Predict source potentials of mean zero under a, in float64."""
-    known = coordinates.known(a, b)
-    inputs = coordinates.inputs(a, b, known).to(_dtype(network))
-    return centred(known + coordinates.unit * network(inputs).double(), a)
-
-
-def predict_plain(network: nn.Module, coordinates: PlainCoordinates, x: Tensor) -> Tensor:
-    """Predict outputs in their own units, in float64."""
-    inputs = ((x - coordinates.mean) / coordinates.scale).to(_dtype(network))
-    return coordinates.target_mean + coordinates.target_scale * network(inputs).double()
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype
+        return (network(x.to(network_dtype(network))) - y).square().mean()

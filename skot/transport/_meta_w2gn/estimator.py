@@ -1,55 +1,33 @@
 """Wasserstein-2 maps that are predicted: a hyper-network trained over pairs of measures."""
 
-import itertools
+from functools import partial
 from numbers import Integral
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
-import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor, nn
+from torch import Generator
 
 from skot.base import check_component
-from skot.networks import ICNN, DeepSets, GradientMap, HyperNetwork, ResNetEncoder
-from skot.potentials import LinearFrame
-from skot.training import (
-    Adam,
-    CosineSchedule,
-    ExponentialMovingAverage,
-    Optimizer,
-    TrainingState,
-)
+from skot.networks import ICNN, DeepSets, GradientMap, HyperNetwork
+from skot.training import Adam, CosineSchedule, ExponentialMovingAverage, Optimizer
 from skot.transport._meta_w2gn.measures import (
-    check_alike,
+    Pairs,
     check_measure,
-    check_measures,
+    check_pairs,
     read_measure,
     rows_of,
 )
-from skot.transport._meta_w2gn.model import (
-    PairNetwork,
-    PairStack,
-    pair_modules,
-    potentials_of,
-    predict_potentials,
-)
-from skot.transport._meta_w2gn.stacked import can_batch
-from skot.transport._meta_w2gn.training import PairData, PairLoss
-from skot.transport._neural.fit import NeuralFitMixin
-from skot.transport._neural.one_network import NETWORK, BatchLoss, OneNetworkFit
+from skot.transport._meta_w2gn.model import LearnedHyper
+from skot.transport._meta_w2gn.training import PairMethod
+from skot.transport._neural.fit import NeuralFit
 from skot.transport._w2gn.estimator import W2GNTransport
 from skot.utils._callbacks import with_callbacks
 from skot.utils._sklearn import HasMethods, Interval, fit_context
 from skot.utils.tensors import resolve_device
 
-#: Pairs that are trained on where X is paired with itself: each takes milliseconds before the first
-#: step, and tens of kilobytes.
-_MOST_PAIRS = 4096
-#: The encoder of clouds reads at most this many points when it predicts.
-_VIEW_ROWS = 2048
 
-
-class MetaW2GN(OneNetworkFit, BaseEstimator):
+class MetaW2GN(NeuralFit, BaseEstimator):
     r"""Predict the Wasserstein-2 map between any two measures of a kind.
 
     Where :class:`W2GNTransport` trains the weights of a potential for one pair of samples, this
@@ -164,7 +142,7 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
         "code_size": [Interval(Integral, 1, None, closed="left")],
         "n_conjugate_steps": [Interval(Integral, 0, None, closed="left")],
         "n_points": [Interval(Integral, 2, None, closed="left")],
-        **NeuralFitMixin._fit_constraints,
+        **NeuralFit._fit_constraints,
     }
     _default_components: ClassVar[dict] = {
         "potential": ICNN,
@@ -251,7 +229,7 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
         ConvergenceWarning
             If `stopping` waits for convergence in vain, or if the loss ceases to be finite.
         """
-        return self._fit_network(X, y)
+        return self._fit(partial(self._read, X, y), X, y)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -277,118 +255,54 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
         ValueError
             For bad input, as ``fit``.
         """
-        return self._partial_fit_network(X, y)
+        return self._partial_fit(partial(self._read, X, y))
 
-    def _read(self, X: Any, y: Any, *, reset: bool) -> tuple[list[Any], list[tuple[int, int]]]:
-        """Return the different samples, and the pairs by their places; after all checks."""
-        owner = type(self).__name__
-        seen: dict[int, tuple[Any, Any]] = {}
-        samples = check_measures(X, owner=owner, seen=seen)
-        if y is None:
-            if len(samples) < 2:
-                raise ValueError(
-                    f"{owner} pairs the measures of X with each other: it needs at least two, "
-                    "or their targets in y."
-                )
-            pairs = _some_pairs(len(samples))
-        else:
-            targets = check_measures(y, owner=owner, name="y", seen=seen)
-            if len(targets) != len(samples):
-                raise ValueError(f"X has {len(samples)} measures, but y has {len(targets)}.")
-            check_alike([samples[0], targets[0]], name="[X[0], y[0]]")
-            samples, places = _without_copies([*samples, *targets])
-            pairs = list(zip(places[: len(targets)], places[len(targets) :], strict=True))
-        if not reset:
-            self._check_sample(samples[0], "X[0]")
-        self._resolve_training_components()
-        self.averaging_ = check_component(
+    def _method(self) -> PairMethod:
+        optimizer, _ = self._training_components()
+        averaging = check_component(
             self.averaging,
-            default=self._default_averaging,
+            default=lambda: ExponentialMovingAverage(0.998),
             kind=ExponentialMovingAverage,
             name="averaging",
         )
-        self._compute_device = resolve_device(self.device, like=samples[0])
+        defaults = {"potential": lambda: ICNN((32, 32)), "hyper_network": HyperNetwork}
+        architectures = {
+            name: check_component(getattr(self, name), default=default, kind="build", name=name)
+            for name, default in defaults.items()
+        }
+        encoder = self.encoder
+        if encoder is not None:  # the default depends on the kind of measures
+            encoder = check_component(encoder, default=None, kind="build", name="encoder")
+        return PairMethod(
+            optimizer,
+            averaging,
+            self.batch_size,
+            architectures["potential"],
+            encoder,
+            architectures["hyper_network"],
+            self.code_size,
+            self.n_points,
+            self.n_conjugate_steps,
+        )
+
+    def _read(
+        self, X: Any, y: Any, method: PairMethod, generator: Generator, *, reset: bool
+    ) -> Pairs:
+        """Check lists of measures."""
+        samples, pairs = check_pairs(X, y, owner=type(self).__name__)
+        if not reset:
+            self._check_sample(samples[0], "X[0]")
+        data = Pairs(samples, pairs, resolve_device(self.device, like=samples[0]))
         if reset:
-            self._resolve_networks(is_image=samples[0].ndim == 3)
-            self.n_features_in_ = samples[0].shape[-1]
-        return samples, pairs
-
-    def _resolve_networks(self, *, is_image: bool) -> None:
-        self.potential_ = check_component(
-            self.potential, default=self._default_potential, kind="build", name="potential"
-        )
-        self.encoder_ = check_component(
-            self.encoder,
-            default=ResNetEncoder if is_image else DeepSets,
-            kind="build",
-            name="encoder",
-        )
-        self.hyper_network_ = check_component(
-            self.hyper_network, default=HyperNetwork, kind="build", name="hyper_network"
-        )
-        if self._image_size is not None and not is_image:
-            raise ValueError(
-                f"{type(self.encoder_).__name__} reads images, but X holds point clouds. Pass "
-                "another encoder, for example DeepSets()."
-            )
-        self._reads_images = is_image
-
-    @property
-    def _image_size(self) -> int | None:
-        return getattr(self.encoder_, "image_size", None)
-
-    @staticmethod
-    def _default_potential() -> Any:
-        return ICNN((32, 32))
+            self.n_features_in_ = data.n_features
+        return data
 
     @staticmethod
     def _default_optimizer() -> Optimizer:
         return Adam(lr=2e-3, max_grad_norm=1.0, schedule=CosineSchedule(warmup=50))
 
-    @staticmethod
-    def _default_averaging() -> ExponentialMovingAverage:
-        return ExponentialMovingAverage(0.998)
-
-    def _start(self, data: Any, generator: Generator, *, max_iter: int | None) -> None:
-        """Draw the networks, and set up what training changes."""
-        n_features = self.n_features_in_
-        template = self.potential_.build(n_features, generator=generator).float()
-        encoder = self.encoder_.build(n_features, self.code_size, generator=generator)
-        n_inputs = 2 * self.code_size + n_features * (n_features + 1) // 2
-        hyper = self.hyper_network_.build(n_inputs, template, generator=generator)
-        network = PairNetwork(encoder, hyper).to(self._compute_device, torch.float32)
-        modules: dict[str, nn.Module] = {NETWORK: network}
-        state = TrainingState(modules, *self._updates(modules, max_iter), generator)
-        self._template = template.requires_grad_(False)
-        self._batched = can_batch(template, n_features)
-        # What is predicted can be fine-tuned, with batches that repeat where these do.
-        self._seed = int(torch.randint(2**31 - 1, (), generator=generator))
-        self._state = state
-
-    def _batches(self, data: Any) -> tuple[BatchLoss, Tensor]:
-        pairs = self._pair_data(*data)
-        loss = PairLoss(
-            pairs,
-            cast(Generator, self._state.generator),  # states are built with one here
-            self._template,
-            self._batched,
-            self.n_points,
-            self.n_conjugate_steps,
-        )
-        return loss, torch.arange(len(pairs.pairs))
-
-    def _pair_data(self, samples: list[Any], pairs: list[tuple[int, int]]) -> PairData:
-        measures = [read_measure(s, self._image_size, self._compute_device) for s in samples]
-        return PairData.of(measures, pairs, self.potential_)
-
-    def _identity_of(self, loss: BatchLoss) -> Any:
-        return cast(PairLoss, loss).data.tensors()
-
-    def _weight_averaging(self) -> Any:
-        return self.averaging_
-
-    def _on_the_cpu(self) -> dict[str, Any]:
-        return {**super()._on_the_cpu(), "_compute_device": torch.device("cpu")}
+    def _attributes(self, learned: LearnedHyper) -> dict[str, Any]:
+        return {"encoder_": learned.encoder}
 
     # Inference
 
@@ -412,55 +326,28 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
             For bad input, or of another kind or width than in ``fit``.
         """
         check_is_fitted(self)
-        owner = type(self).__name__
-        samples = [
-            check_measure(sample, owner=owner, name=name) for sample, name in ((X, "X"), (Y, "Y"))
-        ]
-        for sample, name in zip(samples, ("X", "Y"), strict=True):
-            self._check_sample(sample, name)
-        views = [read_measure(s, self._image_size, self._network_device).view for s in samples]
-
-        def predict(frame: LinearFrame, source: Tensor, target: Tensor) -> dict[str, nn.Module]:
-            return self._predict_modules(frame, (source, target), views)
-
+        learned: LearnedHyper = self._learned
+        samples = []
+        for sample, name in ((X, "X"), (Y, "Y")):
+            samples.append(check_measure(sample, owner=type(self).__name__, name=name))
+            self._check_sample(samples[-1], name)
+        views = [read_measure(s, learned.image_size, learned.device).view for s in samples]
         transport = W2GNTransport(
             clone(self.potential_, safe=False),
             amortizer=GradientMap(clone(self.potential_, safe=False)),
-            random_state=self._seed,
-            device=self._network_device if self.device is not None else None,
+            random_state=learned.seed,
+            device=learned.device if self.device is not None else None,
         )
-        return transport._fit_by(predict, *(rows_of(sample) for sample in samples))
-
-    def _predict_modules(
-        self, frame: LinearFrame, points: tuple[Tensor, Tensor], views: list[Tensor | None]
-    ) -> dict[str, nn.Module]:
-        read = [
-            _sample(rows) if view is None else view
-            for rows, view in zip(points, views, strict=True)
-        ]
-        in_frame = (
-            frame.source_rows(read[0]).float()[None],
-            frame.target_rows(read[1]).float()[None],
-        )
-        network: Any = self._modules[NETWORK]
-        modules = pair_modules(self.potential_, frame)
-        with torch.no_grad():
-            predicted = predict_potentials(
-                network,
-                self._template,
-                PairStack.of([frame], [modules]),
-                in_frame,
-                batched=False,
-            )
-            for module, stacked in zip(potentials_of(modules), predicted, strict=True):
-                for name, weights in module.named_parameters():
-                    weights.copy_(stacked.weights[name][0])
-        return modules
+        return transport._fit_by(learned.predict, views, *(rows_of(sample) for sample in samples))
 
     def _check_sample(self, sample: Any, name: str) -> None:
         """Raise if a validated sample is not like those of the fit."""
-        if (sample.ndim == 3) != self._reads_images:
-            kinds = ("images", "point clouds") if self._reads_images else ("point clouds", "images")
+        if (sample.ndim == 3) != self._learned.reads_images:
+            kinds = (
+                ("images", "point clouds")
+                if self._learned.reads_images
+                else ("point clouds", "images")
+            )
             raise ValueError(
                 f"{name} has shape {tuple(sample.shape)}, but {type(self).__name__} was fitted on "
                 f"{kinds[0]}, not on {kinds[1]}."
@@ -470,27 +357,3 @@ class MetaW2GN(OneNetworkFit, BaseEstimator):
                 f"{name} has {sample.shape[-1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-
-
-def _sample(rows: Tensor) -> Tensor:
-    """Return some rows, always the same; evenly spaced ones could be a column of an image."""
-    if len(rows) <= _VIEW_ROWS:
-        return rows
-    chosen = torch.randint(len(rows), (_VIEW_ROWS,), generator=Generator().manual_seed(0))
-    return rows.index_select(0, chosen.to(rows.device))
-
-
-def _some_pairs(n: int) -> list[tuple[int, int]]:
-    """Return all pairs of n measures, or as many as can be held of them, always the same."""
-    pairs = list(itertools.combinations(range(n), 2))
-    if len(pairs) <= _MOST_PAIRS:
-        return pairs
-    order = torch.randperm(len(pairs), generator=Generator().manual_seed(0))
-    return [pairs[k] for k in order[:_MOST_PAIRS].tolist()]
-
-
-def _without_copies(samples: list[Any]) -> tuple[list[Any], list[int]]:
-    """Return the different objects of a list, and the place of each entry among them."""
-    different = {id(sample): sample for sample in samples}
-    places = {key: place for place, key in enumerate(different)}
-    return list(different.values()), [places[id(sample)] for sample in samples]

@@ -1,18 +1,94 @@
-"""Validation of lists of measures: point clouds, or images as clouds of pixels."""
+"""Lists of measures: point clouds, or images as clouds of pixels; validated and paired."""
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from skot.transport._meta_w2gn.model import Measure
 from skot.utils._points import check_points
 from skot.utils.tensors import to_tensor
 
+#: Pairs that are trained on where X is paired with itself: each takes milliseconds before the first
+#: step, and tens of kilobytes.
+_MOST_PAIRS = 4096
 #: Number of dimensions of a sample, and what it is then.
 _KINDS = {2: "a point cloud", 3: "an image"}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Different samples, and which of them make pairs.
+
+    Attributes
+    ----------
+    samples : list of array or tensor
+        Clouds of shape (n, n_features), or images of shape (height, width, n_channels).
+    pairs : list of (int, int)
+        Source and target, by their places.
+    device : device
+        Where to compute.
+    """
+
+    samples: list[Any]
+    pairs: list[tuple[int, int]]
+    device: torch.device
+    #: Networks stay in the precision that they were trained in.
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def n_items(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    @property
+    def n_features(self) -> int:
+        """Width of all samples."""
+        return self.samples[0].shape[-1]
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether they are images."""
+        return self.samples[0].ndim == 3
+
+
+def check_pairs(X: Any, y: Any, *, owner: str) -> tuple[list[Any], list[tuple[int, int]]]:
+    """Validate lists of measures; return the different samples, and the pairs by their places."""
+    seen: dict[int, tuple[Any, Any]] = {}
+    samples = check_measures(X, owner=owner, seen=seen)
+    if y is None:
+        if len(samples) < 2:
+            raise ValueError(
+                f"{owner} pairs the measures of X with each other: it needs at least two, "
+                "or their targets in y."
+            )
+        return samples, some_pairs(len(samples))
+    targets = check_measures(y, owner=owner, name="y", seen=seen)
+    if len(targets) != len(samples):
+        raise ValueError(f"X has {len(samples)} measures, but y has {len(targets)}.")
+    check_alike([samples[0], targets[0]], name="[X[0], y[0]]")
+    samples, places = _without_copies([*samples, *targets])
+    return samples, list(zip(places[: len(targets)], places[len(targets) :], strict=True))
+
+
+def some_pairs(n: int) -> list[tuple[int, int]]:
+    """Return all pairs of n measures, or as many as can be held of them, always the same."""
+    pairs = list(itertools.combinations(range(n), 2))
+    if len(pairs) <= _MOST_PAIRS:
+        return pairs
+    order = torch.randperm(len(pairs), generator=Generator().manual_seed(0))
+    return [pairs[k] for k in order[:_MOST_PAIRS].tolist()]
+
+
+def _without_copies(samples: list[Any]) -> tuple[list[Any], list[int]]:
+    """Return the different objects of a list, and the place of each entry among them."""
+    different = {id(sample): sample for sample in samples}
+    places = {key: place for place, key in enumerate(different)}
+    return list(different.values()), [places[id(sample)] for sample in samples]
 
 
 def check_measures(

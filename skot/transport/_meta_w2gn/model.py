@@ -1,4 +1,4 @@
-"""Pairs of measures as a hyper-network sees them: rows in the frame of the pair, and moments."""
+"""Pairs of measures as a hyper-network sees them, and what it predicts for them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from skot.networks import GradientMap, HyperModule
-from skot.numerics.linalg import symmetric_power
+from skot.numerics.linalg import regularized, symmetric_power
 from skot.potentials import LinearFrame
 from skot.transport._meta_w2gn.stacked import StackedPotentials
+from skot.transport._neural.batches import NETWORK
+from skot.transport._neural.method import Learned
 from skot.transport._w2gn.training import build_modules
 
+#: The encoder of clouds reads at most this many points when it predicts.
+_VIEW_ROWS = 2048
 #: Share of the mean variance that is added to the covariances by which codes are whitened.
 _SHRINKAGE = 1e-3
 
@@ -79,9 +83,8 @@ class PairStack:
         for frame, networks in zip(frames, modules, strict=True):
             covariance = 0.5 * (frame.source_covariance + frame.target_covariance)
             share = _SHRINKAGE * covariance.diagonal().mean()
-            regular = covariance + share * torch.eye(n_features).to(covariance)
             rows.append(torch.stack([frame.source_matrix, frame.target_matrix]))
-            codes.append(symmetric_power(regular, -0.5))
+            codes.append(symmetric_power(regularized(covariance, share), -0.5))
             moments.append(covariance[upper[0], upper[1]])
             potentials = potentials_of(networks)
             ahead.append(dict(potentials[0].named_buffers()))
@@ -167,6 +170,70 @@ def predict_potentials(
         for weights, buffers in zip(both, stack.buffers, strict=True)
     )
     return ahead, back
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedHyper(Learned):
+    """The network that predicts potentials.
+
+    Attributes
+    ----------
+    potential, encoder : object
+        Architectures of what is predicted, and of what reads measures.
+    template : Module
+        A potential like those that are predicted.
+    batched : bool
+        Whether potentials of several pairs can be evaluated together.
+    seed : int
+        Of predicted transports: they can be fine-tuned, with batches that repeat.
+    reads_images : bool
+        Whether it was trained on images, or on clouds.
+    """
+
+    potential: Any
+    encoder: Any
+    template: nn.Module
+    batched: bool
+    seed: int
+    reads_images: bool
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the thumbnails that the encoder reads; None for one that reads clouds."""
+        return getattr(self.encoder, "image_size", None)
+
+    def predict(
+        self, frame: LinearFrame, points: tuple[Tensor, Tensor], views: Sequence[Tensor | None]
+    ) -> dict[str, nn.Module]:
+        """Predict the networks of the transport between two samples.
+
+        `views` are what the encoder reads of images; None for clouds, of which it reads rows.
+        """
+        read = [
+            _sample(rows) if view is None else view
+            for rows, view in zip(points, views, strict=True)
+        ]
+        in_frame = (
+            frame.source_rows(read[0]).float()[None],
+            frame.target_rows(read[1]).float()[None],
+        )
+        modules = pair_modules(self.potential, frame)
+        stack = PairStack.of([frame], [modules])
+        network = cast(PairNetwork, self.modules[NETWORK])
+        with torch.no_grad():
+            predicted = predict_potentials(network, self.template, stack, in_frame, batched=False)
+            for module, stacked in zip(potentials_of(modules), predicted, strict=True):
+                for name, weights in module.named_parameters():
+                    weights.copy_(stacked.weights[name][0])
+        return modules
+
+
+def _sample(rows: Tensor) -> Tensor:
+    """Return some rows, always the same; evenly spaced ones could be a column of an image."""
+    if len(rows) <= _VIEW_ROWS:
+        return rows
+    chosen = torch.randint(len(rows), (_VIEW_ROWS,), generator=Generator().manual_seed(0))
+    return rows.index_select(0, chosen.to(rows.device))
 
 
 def _stack_dicts(dicts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

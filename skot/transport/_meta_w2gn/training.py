@@ -1,21 +1,104 @@
-"""Training of a hyper-network on pairs of measures: batches, the step, a run of steps."""
+"""Training of a hyper-network on pairs of measures: the networks, batches, the loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
+from skot.networks import DeepSets, ResNetEncoder
 from skot.potentials import LinearFrame
 from skot.transport._meta_w2gn.losses import stacked_conjugates, stacked_dual_loss
+from skot.transport._meta_w2gn.measures import Pairs, read_measure
 from skot.transport._meta_w2gn.model import (
+    LearnedHyper,
     Measure,
+    PairNetwork,
     PairStack,
     pair_modules,
     predict_potentials,
 )
-from skot.transport._neural.one_network import BatchLoss
+from skot.transport._meta_w2gn.stacked import can_batch
+from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
+
+
+@dataclass(frozen=True)
+class PairMethod(BatchMethod[LearnedHyper]):
+    """How a network learns to predict the potentials of pairs.
+
+    Attributes
+    ----------
+    potential, hyper_network : object
+        Architectures.
+    encoder : object or None
+        Architecture; None is that for the kind of measures there are.
+    code_size : int
+        Numbers by which a measure is known.
+    n_points : int
+        Rows of each measure in a step.
+    n_conjugate_steps : int
+        Steps by which conjugates are refined.
+    """
+
+    potential: Any
+    encoder: Any
+    hyper_network: Any
+    code_size: int
+    n_points: int
+    n_conjugate_steps: int
+
+    shown: ClassVar = ("potential", "hyper_network", "averaging", "optimizer")
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """Architectures."""
+        names = ("potential", "encoder", "hyper_network", "code_size")
+        return {name: getattr(self, name) for name in names}
+
+    def start(self, data: Pairs, generator: Generator) -> LearnedHyper:
+        """Draw the networks."""
+        encoder = self.encoder
+        if encoder is None:
+            encoder = ResNetEncoder() if data.reads_images else DeepSets()
+        if getattr(encoder, "image_size", None) is not None and not data.reads_images:
+            raise ValueError(
+                f"{type(encoder).__name__} reads images, but X holds point clouds. Pass another "
+                "encoder, for example DeepSets()."
+            )
+        d = data.n_features
+        template = self.potential.build(d, generator=generator).float()
+        reader = encoder.build(d, self.code_size, generator=generator)
+        # Codes of both measures, and the upper half of a covariance.
+        n_inputs = 2 * self.code_size + d * (d + 1) // 2
+        hyper = self.hyper_network.build(n_inputs, template, generator=generator)
+        network = PairNetwork(reader, hyper).to(data.device, torch.float32)
+        return LearnedHyper(
+            modules={NETWORK: network},
+            made_of=self.made_of,
+            potential=self.potential,
+            encoder=encoder,
+            template=template.requires_grad_(False),
+            batched=can_batch(template, d),
+            seed=int(torch.randint(2**31 - 1, (), generator=generator)),
+            reads_images=data.reads_images,
+        )
+
+    def batches(
+        self, learned: LearnedHyper, data: Pairs, generator: Generator
+    ) -> tuple[BatchLoss, Tensor]:
+        """Bring measures to the form that steps read, and number the pairs."""
+        measures = [read_measure(s, learned.image_size, data.device) for s in data.samples]
+        pairs = PairData.of(measures, data.pairs, self.potential)
+        loss = PairLoss(
+            pairs,
+            generator,
+            learned.template,
+            learned.batched,
+            self.n_points,
+            self.n_conjugate_steps,
+        )
+        return loss, torch.arange(len(pairs.pairs))
 
 
 @dataclass(frozen=True)
@@ -52,7 +135,7 @@ class PairData:
         return cls(list(points), list(views), torch.tensor(pairs), stack)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that training depends on, for a checkpoint to recognise."""
+        """All that training depends on."""
         sizes = torch.tensor([len(points) for points in self.points])
         return {"points": torch.cat(self.points), "sizes": sizes, "pairs": self.pairs}
 
@@ -63,7 +146,7 @@ class PairLoss(BatchLoss):
 
     Attributes
     ----------
-    data : PairData
+    pairs : PairData
         The pairs.
     generator : torch.Generator
         Draws the rows of a step.
@@ -77,7 +160,7 @@ class PairLoss(BatchLoss):
         Steps by which conjugates are refined.
     """
 
-    data: PairData
+    pairs: PairData
     generator: Generator
     template: nn.Module
     batched: bool
@@ -92,9 +175,13 @@ class PairLoss(BatchLoss):
         """Return the loss on the same rows every time, so that losses can be compared."""
         return self._loss(network, items, Generator().manual_seed(0))
 
+    def data(self) -> dict[str, Tensor]:
+        """What measures there are."""
+        return self.pairs.tensors()
+
     def _loss(self, network: Any, chosen: Tensor, generator: Generator) -> Tensor:
         """Mean dual loss of both directions, less that of the maps between the Gaussian fits."""
-        data = self.data
+        data = self.pairs
         device = data.points[0].device
         stack = data.stack.select(chosen.to(device))
         x, y = (self._draw(data, chosen, stack, side, generator) for side in (0, 1))

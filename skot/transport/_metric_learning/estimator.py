@@ -1,50 +1,34 @@
 """A Riemannian metric learned from populations in sequence."""
 
-import copy
 import math
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from torch import Generator, Tensor
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Generator, Tensor, nn
 
-from skot.base import ComponentParamsMixin, check_component
+from skot.base import check_component
+from skot.measures import EmpiricalMeasure
+from skot.metrics import at_most, divergence_to, warn_if_not_solved
 from skot.networks import NeuralMetric
-from skot.numerics.splines import path_basis
+from skot.numerics.subsample import drawn_rows
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
-from skot.training import AdamW, CosineSchedule, Optimizer, TrainingResult, TrainingState, train
-from skot.transport._lagrangian.coordinates import is_wide
-from skot.transport._metric_learning.population_trajectories import PopulationTrajectories
-from skot.transport._metric_learning.populations import solve_transport
-from skot.transport._metric_learning.training import (
-    METRIC,
-    MetricTraining,
-    PathSolver,
-    check_metric_module,
-    some_of_each,
-)
-from skot.transport._neural.fit import NeuralFitMixin
-from skot.transport._neural.two_sample_training import build_updates
-from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
-from skot.utils._sklearn import HasMethods, Interval, fit_context
-from skot.utils.random import check_generator
-from skot.utils.tensors import resolve_device, resolve_dtype, to_tensor
-
-#: Nodes of the quadrature between two knots of a path.
-_N_NODES = 4
+from skot.training import AdamW, CosineSchedule, Optimizer, TrainingResult, TrainingState
+from skot.transport._metric_learning.model import LearnedMetric
+from skot.transport._metric_learning.populations import Populations
+from skot.transport._metric_learning.training import MetricMethod
+from skot.transport._neural.fit import NeuralFit
+from skot.utils._callbacks import with_callbacks
+from skot.utils._points import check_n_times, check_points, float_types
+from skot.utils._sklearn import HasMethods, Interval, check_weights, fit_context
+from skot.utils.tensors import like_input, resolve_device, resolve_dtype, to_numpy, to_tensor
 
 
-class LagrangianMetricLearner(
-    PopulationTrajectories,
-    CallbackSupportMixin,
-    NeuralFitMixin,
-    ComponentParamsMixin,
-    OneToOneFeatureMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class LagrangianMetricLearner(NeuralFit, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     r"""Learn the metric under which populations moved as little as possible.
 
     Given populations :math:`\rho_1, \dots, \rho_T` at successive times, it minimises over metrics
@@ -172,8 +156,8 @@ class LagrangianMetricLearner(
         "n_alternations": [Interval(Integral, 1, None, closed="left")],
         "transport_size": [Interval(Integral, 2, None, closed="left")],
         **{
-            name: NeuralFitMixin._fit_constraints[name]
-            for name in NeuralFitMixin._fit_constraints
+            name: constraint
+            for name, constraint in NeuralFit._fit_constraints.items()
             if name not in ("checkpoint", "warm_start")
         },
     }
@@ -257,151 +241,250 @@ class LagrangianMetricLearner(
             If `stopping` waits for convergence in vain, if a transport was not solved to its
             tolerance, or if the loss ceases to be finite; the last finite state is kept then.
         """
-        with self._unchanged_by_failure():
-            result = self._fit(X, y)
-        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
-        return self
+        return self._fit(partial(self._read, X, y), X, y)
 
-    def _fit(self, X: Any, y: Any) -> TrainingResult:
-        rows, time = self._read(X, y)
-        self._resolve_components()
-        generator = check_generator(self.random_state)
-        self.times_, populations = _populations(rows, time)
-        training = self._training(populations, generator)
-        with iteration_hook(
-            self, self.max_iter, X=X, y=y, fitted_attributes=self._fitted_attributes
-        ) as on_iteration:
-            result = train(
-                training.step,
-                training.state,
-                max_iter=self.max_iter,
-                stopping=self.stopping,
-                on_iteration=on_iteration,
-            )
-            self._store(training.state, populations, generator, result)
-        return result
-
-    def _read(self, X: Any, y: Any) -> tuple[Tensor, np.ndarray]:
-        """Check everything; rows in float64, and their times."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None. Pass the time of each row."
-            )
-        X, time = self._validate(X, y, reset=True)
-        if time.min() == time.max():
-            raise ValueError(
-                f"y holds one time only, {time[0]:g}: there is nothing to transport the "
-                "population to. Pass rows of at least two times."
-            )
-        self._dtype = resolve_dtype(X)
-        device = resolve_device(self.device, like=X)
-        return to_tensor(X, dtype=torch.float64, device=device), time
-
-    def _resolve_components(self) -> None:
-        self._resolve_training_components()
-        self.network_ = check_component(
-            self.metric, default=NeuralMetric, kind="build", name="metric"
-        )
-        self.geodesic_solver_ = check_component(
+    def _method(self) -> MetricMethod:
+        optimizer, averaging = self._training_components()
+        network = check_component(self.metric, default=NeuralMetric, kind="build", name="metric")
+        geodesic_solver = check_component(
             self.geodesic_solver,
             default=lambda: LBFGSGeodesic(n_starts=0, max_iter=30),
             kind=GeodesicSolver,
             name="geodesic_solver",
         )
+        return MetricMethod(
+            optimizer,
+            averaging,
+            self.batch_size,
+            network,
+            geodesic_solver,
+            self.epsilon,
+            self.n_knots,
+            math.ceil(self.max_iter / self.n_alternations),
+            self.transport_size,
+        )
+
+    def _read(
+        self, X: Any, y: Any, method: MetricMethod, generator: Generator, *, reset: bool
+    ) -> Populations:
+        """Check rows and times."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None. Pass the time of each row."
+            )
+        X, time = self._validate(X, y, reset=reset)
+        if time.min() == time.max():
+            raise ValueError(
+                f"y holds one time only, {time[0]:g}: there is nothing to transport the "
+                "population to. Pass rows of at least two times."
+            )
+        device = resolve_device(self.device, like=X)
+        rows = to_tensor(X, dtype=torch.float64, device=device)
+        return Populations.of(rows, time, resolve_dtype(X))
 
     @staticmethod
     def _default_optimizer() -> Optimizer:
         return AdamW(lr=1e-2, betas=(0.9, 0.999), weight_decay=1.0, schedule=CosineSchedule())
 
-    def _training(self, populations: list[Tensor], generator: Generator) -> MetricTraining:
-        """Draw the metric, and set up what changes it."""
-        points = torch.cat(populations)
-        self._length = float((points - points.mean(0)).square().mean().sqrt()) or 1.0
-        wide = is_wide(float(points.abs().max()), self._length)
-        dtype = torch.float64 if wide else torch.float32
-        module = self.network_.build(points.shape[1], generator=generator).to(dtype)
-        if hasattr(module, "standardize_"):
-            module.standardize_(points)
-        modules = {METRIC: module.to(points.device, dtype)}
-        updates = build_updates(
-            modules,
-            self.optimizer_,
-            self.averaging,
-            max_iter=self.max_iter,
-            n_updates={METRIC: 1},
-        )
-        return MetricTraining(
-            TrainingState(modules, *updates, generator),
-            [population.to(dtype) for population in populations],
-            epsilon=self.epsilon,
-            renew_every=math.ceil(self.max_iter / self.n_alternations),
-            paths=self._paths(),
-            batch_size=self.batch_size,
-            transport_size=self.transport_size,
-        )
-
-    def _paths(self) -> PathSolver:
-        return PathSolver(path_basis(self.n_knots, _N_NODES), self.geodesic_solver_, self._length)
-
-    def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
-        """What a fitted learner has of training, as it stands."""
-        modules = {name: module.to(self._dtype) for name, module in state.final_modules().items()}
-        return {
-            "_modules": modules,
-            "loss_curve_": list(state.loss_curve),
-            "n_iter_": state.iteration,
-        }
+    def _attributes(self, learned: LearnedMetric) -> dict[str, Any]:
+        return {"times_": learned.times}
 
     def _store(
         self,
+        attributes: dict[str, Any],
         state: TrainingState,
-        populations: list[Tensor],
-        generator: Generator,
+        data: Populations,
         result: TrainingResult,
     ) -> None:
-        for name, value in self._fitted_attributes(state).items():
-            setattr(self, name, value)
-        kept = some_of_each(populations, self.transport_size, generator)
-        kept = [points.to(self._dtype) for points in kept]
-        check_metric_module(self.metric_, kept)
-        self._populations = kept
-        self._transports = [
-            solve_transport(self.metric_, x, y, self.epsilon)[0]
-            for x, y in zip(kept[:-1], kept[1:], strict=True)
-        ]
-        self.converged_ = self._ended_well(result) and not self._n_unsolved
-
-    @property
-    def _n_unsolved(self) -> int:
-        """Number of transports between populations that did not reach their tolerance."""
-        return sum(not transport.converged for transport in self._transports)
+        generator = cast(Generator, state.generator)  # states are built with one here
+        kept = [drawn_rows(rows, self.transport_size, generator) for rows in data.rows]
+        learned = attributes["_learned"].between(kept, self.epsilon)
+        super()._store({**attributes, "_learned": learned}, state, data, result)
+        self.converged_ = self.converged_ and not learned.n_unsolved
 
     def _failures(self) -> list[str]:
-        n_failed = self._n_unsolved
+        n_failed = self._learned.n_unsolved
         if not n_failed:
             return []
         return [
-            f"{n_failed} of {len(self._transports)} transports between populations were not solved "
-            "to their tolerance. Increase epsilon."
+            f"{n_failed} of {len(self._learned.transports)} transports between populations were "
+            "not solved to their tolerance. Increase epsilon."
         ]
 
-    def __getstate__(self):
-        # A pickle made after a fit on an accelerator must load on a machine without one.
-        state = super().__getstate__()
-        if "_populations" not in state or self._device.type == "cpu":
-            return state
-        return {
-            **state,
-            "_modules": {name: copy.deepcopy(m).cpu() for name, m in self._modules.items()},
-            "_populations": [points.cpu() for points in self._populations],
-            "_transports": [transport.to("cpu") for transport in self._transports],
-        }
+    # Predictions
+
+    @property
+    def metric_(self) -> nn.Module:
+        """The learned metric."""
+        return self._learned.metric
+
+    def transform(self, X: Any) -> Any:
+        """Transport rows from the first time to the last.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows of the first population, or new ones at that time.
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Where they are at the last time, through all populations between; with the dtype of
+            `X` for float32 and float64.
+        """
+        check_is_fitted(self)
+        X, _ = self._validate(X, reset=False)
+        return like_input(self._learned.transport(self._to_compute(X)), X)
+
+    def predict_trajectories(self, X: Any, n_times: int = 50, *, times: Any = None) -> Any:
+        """Follow rows from the first time on.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows of the first population, or new ones at that time.
+        n_times : int, default=50
+            Number of times, equally spaced from the first of `times_` to the last.
+        times : array-like of shape (n_times,), default=None
+            Times of one's own, within the fitted range and in the units of `y`, instead.
+
+        Returns
+        -------
+        trajectories : array of shape (n_rows, n_times, n_features)
+            Along geodesics between the populations: at fitted times where the transports lead,
+            at those between on the way, at the constant speed of the interval. Memory
+            O(n_rows * n_times).
+
+        Raises
+        ------
+        ValueError
+            If a time is outside the fitted range, or `n_times` is not a positive integer.
+        """
+        check_is_fitted(self)
+        if times is None:
+            times = np.linspace(self.times_[0], self.times_[-1], check_n_times(n_times))
+        times = check_times(times, None)
+        outside = times[(times < self.times_[0]) | (times > self.times_[-1])]
+        if len(outside):
+            raise ValueError(
+                f"times must be within the fitted range, {self.times_[0]:g} to "
+                f"{self.times_[-1]:g}. Got {outside[0]:g}."
+            )
+        X, _ = self._validate(X, reset=False)
+        return like_input(self._learned.follow(self._to_compute(X), times), X)
+
+    def predict_population(self, time: float) -> Any:
+        """Predict the population at a time.
+
+        Parameters
+        ----------
+        time : float
+            Within the fitted range.
+
+        Returns
+        -------
+        X_time : ndarray of shape (n_rows, n_features)
+            The last fitted population before that time, carried on along geodesics; at the first
+            time that population itself.
+
+        Raises
+        ------
+        ValueError
+            If the time is outside the fitted range.
+        """
+        check_is_fitted(self)
+        if not self.times_[0] <= time <= self.times_[-1]:
+            raise ValueError(
+                f"time must be within the fitted range, {self.times_[0]:g} to "
+                f"{self.times_[-1]:g}. Got {time:g}."
+            )
+        return self._learned.population(time).cpu().numpy()
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        r"""Return minus the mean Sinkhorn divergence between predicted and given populations.
+
+        The population at each time in `y` within the fitted range is compared with
+        :meth:`predict_population`, by the debiased divergence for the squared Euclidean cost at a
+        regularisation fixed by the rows given (0.05 times their mean pairwise cost). At most 2000
+        rows a side are used. Rows of times that ``fit`` has not seen make this a test of the
+        metric.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Rows of all populations to compare with.
+        y : array-like of shape (n_rows,)
+            Time of each row; those outside the fitted range do not count.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows within their population.
+
+        Returns
+        -------
+        score : float
+            At most zero up to the accuracy of the solver; higher is better.
+
+        Raises
+        ------
+        ValueError
+            If no time is within the fitted range.
+        """
+        check_is_fitted(self)
+        if y is None:
+            raise ValueError(
+                f"The score of {type(self).__name__} requires y to be passed, but the target y is "
+                "None. Pass the time of each row."
+            )
+        X, time = self._validate(X, y, reset=False)
+        rows, weights = to_numpy(X), None
+        if sample_weight is not None:
+            weights = check_weights(to_numpy(sample_weight), len(rows))
+            counts = weights > 0
+            rows, time, weights = rows[counts], time[counts], weights[counts]
+        inside = np.unique(time[(time >= self.times_[0]) & (time <= self.times_[-1])])
+        if not len(inside):
+            raise ValueError(
+                f"No time in y is within the fitted range, {self.times_[0]:g} to "
+                f"{self.times_[-1]:g}."
+            )
+        divergences = []
+        for one in inside:
+            here = time == one
+            given = at_most(_measure(rows[here], None if weights is None else weights[here]))
+            predicted = at_most(_measure(self.predict_population(one)))
+            divergences.append(divergence_to(given.points, predicted.points, weights=given.weights))
+        warn_if_not_solved(f"The score of {type(self).__name__}", divergences)
+        return -float(np.mean([float(divergence.value) for divergence in divergences]))
+
+    def _validate(self, X: Any, y: Any = None, *, reset: bool) -> tuple[Any, Any]:
+        n_least = 2 if reset else 1
+        if isinstance(X, Tensor):
+            X = check_points(X, estimator=self, min_rows=n_least)
+            X = validate_data(self, X, reset=reset, skip_check_array=True)
+            return X, None if y is None else check_times(y, len(X))
+        options = {"reset": reset, "dtype": float_types(X), "ensure_min_samples": n_least}
+        if y is None:
+            return validate_data(self, X, **options), None
+        y = to_numpy(y) if isinstance(y, Tensor) else y
+        X, y = validate_data(self, X, y, y_numeric=True, **options)
+        return X, check_times(y, len(X))
+
+    def _to_compute(self, X: Any) -> Tensor:
+        return to_tensor(X, dtype=self._learned.populations[0].dtype, device=self._learned.device)
 
 
-def _populations(rows: Tensor, time: np.ndarray) -> tuple[np.ndarray, list[Tensor]]:
-    """The distinct times in ascending order, and the rows of each."""
-    times, codes = np.unique(time, return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    sizes = np.bincount(codes).tolist()
-    return times, list(rows[torch.from_numpy(order).to(rows.device)].split(sizes))
+def check_times(y: Any, n_rows: int | None) -> np.ndarray:
+    """Times as finite numbers, one for each row."""
+    times = column_or_1d(to_numpy(y), dtype=np.float64)
+    if not np.isfinite(times).all():
+        raise ValueError("Times contain NaN or infinity.")
+    if n_rows is not None and len(times) != n_rows:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"[{n_rows}, {len(times)}]. y needs the time of each row of X."
+        )
+    return times
+
+
+def _measure(rows: np.ndarray, weights: np.ndarray | None = None) -> EmpiricalMeasure:
+    return EmpiricalMeasure.from_points(rows, weights, dtype=torch.float64)

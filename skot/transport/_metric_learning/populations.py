@@ -1,13 +1,14 @@
-"""Transports between populations in sequence, for the cost of a Riemannian metric."""
+"""Populations in sequence, and the transports between them for the cost of a metric."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from skot.costs import PrecomputedCost
-from skot.costs._riemannian import quadratic_form
+from skot.costs import PrecomputedCost, RiemannianKinetic, check_lagrangian, quadratic_form
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.solvers import sinkhorn
 
@@ -16,7 +17,42 @@ _TOL, _MAX_ITER = 1e-3, 2000
 #: Share of the spread of the costs below which what is left of it is rounding.
 _LEAST_SPREAD = 1e-6
 
+#: Points at which a metric is looked at.
+_CHECKED_ROWS = 512
+
 Metric = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Populations:
+    """Rows of several times.
+
+    Attributes
+    ----------
+    times : ndarray of shape (n_times,)
+        Ascending.
+    rows : list of Tensor of shape (n_k, n_features)
+        The population of each time, in float64.
+    dtype : dtype
+        Of the rows as they were given.
+    """
+
+    times: np.ndarray
+    rows: list[Tensor]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, rows: Tensor, time: np.ndarray, dtype: torch.dtype) -> "Populations":
+        """Part rows by their times."""
+        times, codes = np.unique(time, return_inverse=True)
+        order = np.argsort(codes, kind="stable")
+        sizes = np.bincount(codes).tolist()
+        return cls(times, list(rows[torch.from_numpy(order).to(rows.device)].split(sizes)), dtype)
+
+    @property
+    def n_items(self) -> int:
+        """Number of rows."""
+        return sum(map(len, self.rows))
 
 
 @dataclass(frozen=True)
@@ -165,6 +201,21 @@ def straight_costs(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
             ends = _contract(at_x, line) + _contract(at_y, line)
             costs[rows] = (4.0 * middle + ends) / 12.0
     return costs
+
+
+def check_metric(metric: Metric, populations: Sequence[Tensor]) -> None:
+    """Look for points of the populations where a metric is not defined.
+
+    Raises
+    ------
+    ValueError
+        With the first place in the message.
+    """
+    n_each = math.ceil(_CHECKED_ROWS / len(populations))
+    points = torch.cat([points[:n_each] for points in populations])
+    check_lagrangian(
+        RiemannianKinetic(metric), points, torch.ones_like(points), torch.zeros_like(points[:, 0])
+    )
 
 
 def draw_targets(plan: Tensor, n_draws: int, generator: Generator) -> Tensor:

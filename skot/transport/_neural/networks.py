@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from skot.numerics.linalg import symmetric_power
+from skot.numerics.linalg import regularized, symmetric_power
 from skot.numerics.tiles import NETWORK_WIDTH
 from skot.potentials import Frame, LinearFrame
 
@@ -60,5 +60,4 @@ def _whitening(covariance: Tensor) -> Tensor:
     feature: a network that reads how far off the plane a point is learns a slope from noise.
     """
     floor = _FLAT * covariance.diagonal().mean().clamp_min(_LEAST_VARIANCE)
-    regular = covariance + floor * torch.eye(len(covariance)).to(covariance)
-    return torch.linalg.solve(regular, symmetric_power(covariance, 0.5))
+    return torch.linalg.solve(regularized(covariance, floor), symmetric_power(covariance, 0.5))

@@ -1,52 +1,215 @@
-"""What the neural transports share: how they are fitted, streamed to, stored and pickled."""
+"""Training on two samples: both read, held out and drawn from; the target may be a reference."""
 
-import copy
-import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Self, cast
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor, nn
 
-from skot.measures import REFERENCES
-from skot.training import (
-    Checkpoint,
-    Stopping,
-    TrainingResult,
-    TrainingState,
-)
-from skot.transport._base import BaseTransport
-from skot.transport._neural.fit import NeuralFitMixin
-from skot.transport._neural.two_sample_training import TwoSampleTraining, build_updates, some_rows
-from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
+from skot.measures import REFERENCES, draw_reference
+from skot.numerics.subsample import spread_rows
+from skot.potentials import Frame
+from skot.training import MinibatchSampler, Stopping, TrainingState, fingerprint
+from skot.transport._base import BaseTransport, FittedTarget
+from skot.transport._neural.fit import NeuralFit
+from skot.transport._neural.method import Learned, Loop, Method
+from skot.utils._callbacks import with_callbacks
 from skot.utils._sklearn import StrOptions, fit_context
-from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_dtype
-from skot.utils.validation import DomainSplit, split_domains
+from skot.utils.validation import split_domains
+
+#: Values and held-out losses are computed on at most this many rows a side.
+VALUE_ROWS = 4096
+#: Rows are far outside when they are this many times as far from the centre of the coordinates as
+#: those that the coordinates were chosen for.
+_FAR = 3.0
+#: Distance from the centre, in the units of the coordinates, below which nothing is far.
+_LEAST_REACH = 0.1
 
 
-class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
-    """Base class of transports that train networks on batches of two samples.
+@dataclass(frozen=True)
+class Samples:
+    """Both samples of a fit.
 
-    A subclass resolves its components, builds its modules, says how often each of them is updated
-    in an iteration, and gives the training; this class does the rest of ``fit`` and
-    ``partial_fit``.
+    Attributes
+    ----------
+    source : Tensor of shape (n, n_features)
+        In float64.
+    target : FittedTarget
+        Its points are in float64.
+    reference : str or None
+        From which batches of the target are drawn; None where it is a sample.
+    dtype : dtype
+        Of the rows as they were given.
     """
+
+    source: Tensor
+    target: FittedTarget
+    reference: str | None
+    dtype: torch.dtype
+
+    @property
+    def target_rows(self) -> Tensor:
+        """The target, or a sample of the reference."""
+        return self.target.measure.points
+
+    @property
+    def n_items(self) -> int:
+        """Rows of the larger sample."""
+        return max(len(self.source), 0 if self.reference else len(self.target_rows))
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Rows of both sides that a fitted transport keeps to compute values on."""
+        return spread_rows(self.source, VALUE_ROWS), spread_rows(self.target_rows, VALUE_ROWS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedTransport(Learned):
+    """Networks that see two samples in coordinates of their own.
+
+    Attributes
+    ----------
+    frame : Frame
+        The coordinates.
+    rows : tuple of Tensor of shape (n, n_features), (m, n_features)
+        Training rows of both sides, in the units of the data and float64.
+    reach : tuple of float
+        Root mean square of the rows, of both sides, that the coordinates were chosen for.
+    """
+
+    frame: Frame
+    rows: tuple[Tensor, Tensor]
+    reach: tuple[float, float]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the networks."""
+        return next(next(iter(self.modules.values())).parameters()).dtype
+
+
+LearnedT = TypeVar("LearnedT", bound=LearnedTransport)
+
+
+@dataclass(frozen=True)
+class TwoSampleMethod(Method[LearnedT]):
+    """Trains networks on batches of two samples."""
+
+    @abstractmethod
+    def step(
+        self,
+        learned: LearnedT,
+        state: TrainingState,
+        draw_source: Callable[[], Tensor],
+        draw_target: Callable[[], Tensor],
+    ) -> Callable[[int], Tensor]:
+        """Return the step of training, given what draws batches of each side."""
+
+    @abstractmethod
+    def held_out_loss(
+        self, learned: LearnedT, modules: dict[str, nn.Module], rows: dict[str, Tensor]
+    ) -> float:
+        """Return the loss of networks on rows that are not trained on."""
+
+    def carry_on(self, learned: LearnedT, data: Samples) -> LearnedT:
+        """Return the same with the new rows."""
+        return replace(learned, rows=data.kept())
+
+    def strangeness(self, learned: LearnedT, data: Samples) -> str:
+        """Say which side is far outside of the coordinates."""
+        found = reach(learned.frame, data.source, data.target_rows)
+        far = [
+            f"the {name} rows are {now / max(before, _LEAST_REACH):.3g} times as far from their "
+            "centre as those were"
+            for name, now, before in zip(("source", "target"), found, learned.reach, strict=True)
+            if now > _FAR * max(before, _LEAST_REACH)
+        ]
+        return " and ".join(far)
+
+    def loop(
+        self, learned: LearnedT, state: TrainingState, data: Samples, stopping: Stopping | None
+    ) -> Loop:
+        """Bring rows into the frame, hold some out, and draw batches from the others."""
+        frame = learned.frame
+        generator = cast(Generator, state.generator)  # states are built with one here
+        rows = {
+            "source": frame.source_rows(data.source).to(torch.float32),
+            "target": frame.target_rows(data.target_rows).to(torch.float32),
+        }
+        held_out = _held_out(rows, stopping, data.reference, generator)
+        state.samplers = {
+            name: MinibatchSampler(side, self.batch_size, generator=generator)
+            for name, side in rows.items()
+            if name == "source" or data.reference is None
+        }
+        draws = {name: sampler.sample for name, sampler in state.samplers.items()}
+        if data.reference is not None:
+            n_rows = state.samplers["source"].batch_size
+            draws["target"] = _reference_draws(data.reference, frame, n_rows, generator)
+        return Loop(
+            self.step(learned, state, draws["source"], draws["target"]),
+            (lambda modules: self.held_out_loss(learned, modules, held_out)) if held_out else None,
+            lambda params: fingerprint(params, rows, held_out),
+        )
+
+
+def reach(frame: Frame, source: Tensor, target: Tensor) -> tuple[float, float]:
+    """Root mean square of the numbers of both samples in their coordinates."""
+    sides = frame.source_rows(source), frame.target_rows(target)
+    first, second = (float(rows.square().mean().sqrt()) for rows in sides)
+    return first, second
+
+
+def _held_out(
+    rows: dict[str, Tensor],
+    stopping: Stopping | None,
+    reference: str | None,
+    generator: Generator,
+) -> dict[str, Tensor]:
+    """Take the validation rows out of the others."""
+    share = None if stopping is None else stopping.validation_fraction
+    if share is None:
+        return {}
+    held_out = {}
+    for name, side in rows.items():
+        if name == "target" and reference is not None:
+            held_out[name] = side  # it is not trained on
+            continue
+        n_held_out = max(1, round(share * len(side)))
+        order = torch.randperm(len(side), generator=generator).to(side.device)
+        held_out[name] = side[order[:n_held_out][:VALUE_ROWS]]
+        rows[name] = side[order[n_held_out:]] if n_held_out < len(side) else side
+    return held_out
+
+
+def _reference_draws(
+    reference: str, frame: Frame, n_rows: int, generator: Generator
+) -> Callable[[], Tensor]:
+    """Fresh draws at every step: the reference is known, there is no sample to exhaust."""
+    n_features, device = len(frame.target_mean), frame.target_mean.device
+
+    def draw_target() -> Tensor:
+        rows = draw_reference(reference, n_rows, n_features, generator)
+        return frame.target_rows(rows.to(device)).to(torch.float32)
+
+    return draw_target
+
+
+class BaseNeuralTransport(NeuralFit, BaseTransport):
+    """Base class of transports that train networks on batches of two samples."""
 
     __metadata_request__partial_fit: ClassVar[dict] = {"sample_domain": True}
 
     _training_constraints: ClassVar[dict] = {
-        **NeuralFitMixin._fit_constraints,
+        **NeuralFit._fit_constraints,
         "preconditioning": [StrOptions({"gaussian", "identity"})],
         "reference": [StrOptions(set(REFERENCES))],
     }
 
     reference: str
-    max_iter: int
-    batch_size: int
     warm_start: bool
-    random_state: Any
 
     @fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
@@ -81,38 +244,7 @@ class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
             If `stopping` waits for convergence in vain, or if the loss ceases to be finite; the
             last finite state is kept then.
         """
-        with self._unchanged_by_failure():
-            result = self._fit(X, y, sample_domain)
-        self._warn_if_not_converged(result, stacklevel=6)  # past the decorators of fit
-        return self
-
-    def _fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
-        going_on = self.warm_start and hasattr(self, "_state")
-        split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
-        self._resolve_components()
-        generator = check_generator(self.random_state)
-        source, target = self._read_both(X, split, generator)
-        if going_on:
-            self._check_going_on()
-            state = self._state
-            state.updaters, state.averages = self._updates(state.modules, self.max_iter)
-        else:
-            self._start(source, target, generator, max_iter=self.max_iter)
-        with iteration_hook(
-            self, self.max_iter, X=X, y=y, fitted_attributes=self._fitted_attributes
-        ) as on_iteration:
-            # A file holds one run: training that goes on is another.
-            checkpoint = None if going_on else self.checkpoint
-            result = self._train(
-                source,
-                target,
-                max_iter=self.max_iter,
-                stopping=self.stopping,
-                checkpoint=checkpoint,
-                on_iteration=on_iteration,
-            )
-            self._store(source, target, result)
-        return result
+        return self._fit(partial(self._read, X, y, sample_domain), X, y)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> Self:
@@ -142,156 +274,31 @@ class BaseNeuralTransport(CallbackSupportMixin, NeuralFitMixin, BaseTransport):
         ValueError
             For bad input, and for components that do not fit together.
         """
-        with self._unchanged_by_failure():
-            result = self._partial_fit(X, y, sample_domain)
-        self._warn_if_not_converged(result, stacklevel=4)
-        return self
+        return self._partial_fit(partial(self._read, X, y, sample_domain))
 
-    def _partial_fit(self, X: Any, y: Any, sample_domain: Any) -> TrainingResult:
-        going_on = hasattr(self, "_state")
-        split = split_domains(self, X, y, sample_domain, reset=not going_on, training=True)
-        self._resolve_components()
-        # A state of this class has a generator.
-        own = cast(torch.Generator, self._state.generator) if going_on else None
-        generator = own or check_generator(self.random_state)
-        source, target = self._read_both(X, split, generator)
-        if going_on:
-            self._check_going_on()
-        else:
-            self._start(source, target, generator, max_iter=None)
-        for updater in self._state.updaters.values():
-            if updater.max_iter is not None:  # a fit before had an end, which a stream has not
-                updater.restart_schedule(None)
-        n_rows = max(len(source), 0 if target is None else len(target))
-        n_steps = math.ceil(n_rows / self.batch_size)
-        result = self._train(source, target, max_iter=n_steps)
-        self._store(source, target, result)
-        return result
-
-    # For subclasses
-
-    @abstractmethod
-    def _resolve_components(self) -> None:
-        """Validate the components and store the clones that are used."""
-
-    def _check_going_on(self) -> None:
-        """Raise if training cannot go on from the fit before."""
-
-    @abstractmethod
-    def _set_up(
-        self, source: Tensor, target: Tensor, generator: Generator
-    ) -> tuple[Any, dict[str, nn.Module]]:
-        """Choose the coordinates in which the networks see the rows, and draw the networks.
-
-        They are on the device of the frame and in float32.
-        """
-
-    @abstractmethod
-    def _updates_per_iteration(self) -> dict[str, int]:
-        """How often each network is updated in an iteration."""
-
-    @abstractmethod
-    def _training(self) -> TwoSampleTraining:
-        """Return what trains the networks of the state."""
-
-    @abstractmethod
-    def _attributes_of(self, modules: dict[str, nn.Module], frame: Any) -> dict[str, Any]:
-        """Fitted attributes that are made of the networks; `frame` is of their dtype."""
-
-    # Fitting
-
-    def _read_both(
-        self, X: Any, split: DomainSplit, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """Points of both sides in float64; None for a target that is the reference."""
+    def _read(
+        self,
+        X: Any,
+        y: Any,
+        sample_domain: Any,
+        method: Method,
+        generator: Generator,
+        *,
+        reset: bool,
+    ) -> Samples:
+        """Check both samples, and bring them to tensors."""
+        split = split_domains(self, X, y, sample_domain, reset=reset, training=True)
         seed = int(torch.randint(2**31 - 1, (), generator=generator))
         source, target = self._read_samples(X, split, self.reference, seed)
-        self._flow = split.X_target is None
-        self._dtype = resolve_dtype(split.X_source)
-        return source.points, None if self._flow else target.points
+        reference = self.reference if target.is_reference else None
+        return Samples(source.points, target, reference, resolve_dtype(split.X_source))
 
-    def _start(
-        self,
-        source: Tensor,
-        target: Tensor | None,
-        generator: torch.Generator,
-        *,
-        max_iter: int | None,
-    ) -> None:
-        """Fix the coordinates, draw the networks, and set up what training changes."""
-        target = self._target_measure.points if target is None else target
-        frame, modules = self._set_up(source, target, generator)
-        state = TrainingState(modules, *self._updates(modules, max_iter), generator)
-        # Both at once: networks of one fit mean nothing in the coordinates of another.
-        self._frame, self._state = frame, state
-
-    def _updates(self, modules: dict[str, nn.Module], max_iter: int | None) -> tuple[dict, dict]:
-        return build_updates(
-            modules,
-            self.optimizer_,
-            self.averaging,
-            max_iter=max_iter,
-            n_updates=self._updates_per_iteration(),
-        )
-
-    def _train(
-        self,
-        source: Tensor,
-        target: Tensor | None,
-        *,
-        max_iter: int,
-        stopping: Stopping | None = None,
-        checkpoint: Checkpoint | None = None,
-        on_iteration: Callable | None = None,
-    ) -> TrainingResult:
-        params = self.get_params(deep=False)
-        for name in ("checkpoint", "verbose", "device"):
-            del params[name]
-        reference = self.reference if target is None else None
-        target = self._target_measure.points if target is None else target
-        return self._training().run(
-            source,
-            target,
-            reference=reference,
-            max_iter=max_iter,
-            stopping=stopping,
-            checkpoint=checkpoint,
-            params=params,
-            on_iteration=on_iteration,
-        )
-
-    def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
-        for name, value in self._fitted_attributes(self._state).items():
-            setattr(self, name, value)
-        self.converged_ = self._ended_well(result)
-        target = self._target_measure.points if target is None else target
-        self._value_rows = (some_rows(source), some_rows(target))
-
-    def _fitted_attributes(self, state: TrainingState) -> dict[str, Any]:
-        """What a fitted transport has, as training stands."""
-        modules = {name: module.to(self._dtype) for name, module in state.final_modules().items()}
-        return {
-            "_modules": modules,
-            "loss_curve_": list(state.loss_curve),
-            "n_iter_": state.iteration,
-            **self._attributes_of(modules, self._frame.to(self._dtype)),
-        }
+    def _fitted_attributes(
+        self, method: Method, learned: Any, state: TrainingState, data: Samples
+    ) -> dict[str, Any]:
+        fitted = super()._fitted_attributes(method, learned, state, data)
+        return {**fitted, "_target": data.target}
 
     @property
     def _device(self) -> torch.device:
-        return self._frame.source_mean.device
-
-    def __getstate__(self):
-        # A pickle made after a fit on an accelerator must load on a machine without one.
-        state = super().__getstate__()
-        if "_modules" not in state or self._device.type == "cpu":
-            return state
-        frame = self._frame.cpu()
-        modules = {name: copy.deepcopy(m).cpu() for name, m in self._modules.items()}
-        own = {
-            "_modules": modules,
-            "_frame": frame,
-            "_value_rows": tuple(rows.cpu() for rows in self._value_rows),
-            **self._attributes_of(modules, frame.to(self._dtype)),
-        }
-        return {**state, **own}
+        return self._learned.device

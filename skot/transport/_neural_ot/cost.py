@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from skot.losses import WeakCost
+from skot.numerics.subsample import spread_rows
 from skot.potentials import Frame
-from skot.transport._neural.two_sample_training import some_rows
 
 #: Pairs of rows from which the unit of a cost is estimated.
 _UNIT_ROWS = 1024
@@ -43,8 +43,8 @@ class FramedCost:
         # Rows and target points that have nothing to do with each other, as a Dirac each: the two
         # samples may come in the same order, and half a turn later they do not.
         n = min(len(x), len(y), _UNIT_ROWS)
-        points = some_rows(y, n).roll(n // 2, dims=0)[:, None].expand(-1, 2, -1)
-        mean = float(cost.evaluate(some_rows(x, n), points).abs().mean()) / x.shape[1]
+        points = spread_rows(y, n).roll(n // 2, dims=0)[:, None].expand(-1, 2, -1)
+        mean = float(cost.evaluate(spread_rows(x, n), points).abs().mean()) / x.shape[1]
         return cls(cost, frame, mean if 0.0 < mean < float("inf") else 1.0)
 
     @property
@@ -73,21 +73,19 @@ class FramedCost:
         return (self.cost.evaluate(x, y) / self.unit).to(dtype)
 
 
-def directions_of(cost: WeakCost, frame: Frame, *, both: bool) -> dict[str, tuple[WeakCost, Frame]]:
-    """Cost and coordinates of the way there, and back if wanted, by the names' prefix."""
-    directions = {"": (cost, frame)}
-    if both:
-        directions["inverse_"] = (cost.reversed(), frame.swapped())
-    return directions
+def framed_costs(cost: WeakCost, frame: Frame, units: tuple[float, ...]) -> dict[str, FramedCost]:
+    """The cost of the way there, and back with a second unit, by the prefix of the networks."""
+    there = {"": FramedCost(cost, frame, units[0])}
+    if len(units) == 1:
+        return there
+    return {**there, "inverse_": FramedCost(cost.reversed(), frame.swapped(), units[1])}
 
 
-def framed_costs(
-    cost: WeakCost, frame: Frame, units: tuple[float, ...], *, both: bool
-) -> dict[str, FramedCost]:
-    """The cost of each direction in its unit, by the prefix of the names of its networks."""
-    directions = directions_of(cost, frame, both=both).items()
-    return {
-        prefix: FramedCost(*direction, unit)
-        # A parameter may have been set after the fit: its directions count.
-        for (prefix, direction), unit in zip(directions, units, strict=False)
-    }
+def cost_units(
+    cost: WeakCost, frame: Frame, source: Tensor, target: Tensor, *, both: bool
+) -> tuple[float, ...]:
+    """Return the unit of the cost between two samples, and of the way back if it is learned."""
+    there = FramedCost.of(cost, frame, source, target).unit
+    if not both:
+        return (there,)
+    return there, FramedCost.of(cost.reversed(), frame.swapped(), target, source).unit

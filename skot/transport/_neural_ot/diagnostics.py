@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from skot.losses import WeakCost
-from skot.metrics import sinkhorn_divergence
+from skot.metrics import divergence_epsilon, divergence_to, warn_if_not_solved
+from skot.numerics.subsample import spread_rows
 from skot.numerics.tiles import row_tiles
 from skot.potentials import KantorovichPotential
 from skot.transport._neural.networks import row_width
-from skot.transport._neural.two_sample_training import some_rows
-from skot.transport._score import warn_if_not_solved
 
-#: Rows a side of the divergences, and their regularisation as a share of the mean squared distance.
-_DIVERGENCE_ROWS, _DIVERGENCE_SHARE = 2000, 0.05
+#: Rows a side of the divergences.
+_DIVERGENCE_ROWS = 2000
 #: A conditional variance below this share of the target's means that noise is not used, which
 #: many maps go through in the first iterations.
 _COLLAPSED, _SETTLED = 1e-3, 100
@@ -63,24 +62,24 @@ def _mean_learned(potential: KantorovichPotential, rows: Tensor) -> float:
     ) / len(rows)
 
 
-def doubts_about(
+def convergence_messages(
     values: PlanValues, unit: float, n_iter: int, *, splits_mass: bool, advice: str
 ) -> list[str]:
     """What speaks against a plan; `unit` is that of the cost, over all features."""
-    doubts = []
+    messages = []
     if not abs(values.learned_gap) <= _RAN_AWAY * unit:
-        doubts.append(
+        messages.append(
             f"the duality gap is {values.duality_gap:.3g}, far above the unit of the cost, "
             f"{unit:.3g}: the potential ran away from the map. {advice}"
         )
     collapsed = values.conditional_variance < _COLLAPSED * values.target_variance
     if splits_mass and collapsed and n_iter >= _SETTLED:
-        doubts.append(
+        messages.append(
             "the map does not use its noise: the conditional variance is zero. Either no mass "
             "is to be split at this gamma, or training collapsed; increase gamma of the cost, "
             "or let it grow by its warmup."
         )
-    return doubts
+    return messages
 
 
 @dataclass(frozen=True)
@@ -138,11 +137,12 @@ class TransportDiagnostics:
         diagnostics : TransportDiagnostics
             In the units of the data.
         """
-        epsilon = _DIVERGENCE_SHARE * 2.0 * values.target_variance or 1.0
-        pairs = ((images, y), (x, y), (y[::2], y[1::2]))
+        epsilon = divergence_epsilon(y)
         found = [
-            sinkhorn_divergence(*_thinned(pair), epsilon=epsilon, return_result=True)
-            for pair in pairs
+            divergence_to(
+                spread_rows(b, _DIVERGENCE_ROWS), spread_rows(a, _DIVERGENCE_ROWS), epsilon=epsilon
+            )
+            for a, b in ((images, y), (x, y), (y[::2], y[1::2]))
         ]
         warn_if_not_solved("diagnose", found)
         divergence, before, floor = (float(result.value) for result in found)
@@ -162,8 +162,3 @@ class TransportDiagnostics:
         numbers = asdict(self)
         width = max(map(len, numbers))
         return "\n".join(f"{name:<{width}}  {value: .4g}" for name, value in numbers.items())
-
-
-def _thinned(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    a, b = pair
-    return some_rows(a, _DIVERGENCE_ROWS), some_rows(b, _DIVERGENCE_ROWS)

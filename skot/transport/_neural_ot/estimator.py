@@ -7,27 +7,21 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from skot.base import check_component
 from skot.costs import Cost, check_cost
 from skot.losses import EnergyAugmentation, GradientPenalty, StrongCost, WeakCost, WeakQuadratic
 from skot.measures import Noise
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
-from skot.potentials import Frame, KantorovichPotential, LinearFrame, TranslationFrame
-from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult
-from skot.transport._neural.two_sample_training import VALUE_ROWS, some_rows
-from skot.transport._neural.two_samples import BaseNeuralTransport
-from skot.transport._neural_ot.cost import FramedCost, directions_of, framed_costs
-from skot.transport._neural_ot.diagnostics import TransportDiagnostics, doubts_about, plan_values
-from skot.transport._neural_ot.model import LearnedPlan
-from skot.transport._neural_ot.training import MaximinDirection, MaximinTraining, build_modules
+from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult, TrainingState
+from skot.transport._neural.two_samples import BaseNeuralTransport, Samples
+from skot.transport._neural_ot.diagnostics import TransportDiagnostics, convergence_messages
+from skot.transport._neural_ot.model import LearnedMaps
+from skot.transport._neural_ot.training import MaximinMethod
 from skot.utils._sklearn import HasMethods, Interval
 from skot.utils.random import check_generator
 from skot.utils.validation import split_domains
-
-#: Images of a row from which values are estimated.
-_N_VALUE_SAMPLES = 16
 
 
 def _learns_inverse(transport: "NeuralOT") -> bool:
@@ -191,11 +185,6 @@ class NeuralOT(BaseNeuralTransport):
         "augmentation": EnergyAugmentation,
         "optimizer": Adam,
     }
-    noise_: Noise
-    augmentation_: EnergyAugmentation
-    _kind: tuple[str, bool, bool]
-    _units: tuple[float, ...]
-
     _divergence_advice = (
         "Lower the learning rate of the optimizer, or pass regularization=GradientPenalty()."
     )
@@ -269,7 +258,7 @@ class NeuralOT(BaseNeuralTransport):
             If it was False in ``fit``.
         """
         check_is_fitted(self)
-        if "inverse_transport_map" not in self._modules:
+        if "inverse_transport_map" not in self._learned.modules:
             raise NotFittedError(
                 "This NeuralOT was fitted with fit_inverse_transform=False, so there is no inverse "
                 "transform: fit it again."
@@ -304,7 +293,9 @@ class NeuralOT(BaseNeuralTransport):
             raise ValueError(f"n_samples must be a positive integer. Got {n_samples!r}.")
         split = split_domains(self, X, reset=False)
         generator = check_generator(random_state)
-        images = self._plan().draw(self._to_compute(split.X_source), int(n_samples), generator)
+        images = self._learned.plan().draw(
+            self._to_compute(split.X_source), int(n_samples), generator
+        )
         return self._restore(images, X, split)
 
     def conditional_variance(self, X: Any) -> Any:
@@ -322,7 +313,7 @@ class NeuralOT(BaseNeuralTransport):
         """
         check_is_fitted(self)
         split = split_domains(self, X, reset=False)
-        variance = self._plan().moments(self._to_compute(split.X_source))[1]
+        variance = self._learned.plan().moments(self._to_compute(split.X_source))[1]
         return self._restore(variance, X, split)
 
     def diagnose(self, X: Any, y: Any, *, random_state: Any = 0) -> TransportDiagnostics:
@@ -348,49 +339,61 @@ class NeuralOT(BaseNeuralTransport):
             raise ValueError("diagnose needs target rows: pass them as a two-dimensional y.")
         generator = check_generator(random_state)
         x, y = self._to_compute(split.X_source), self._to_compute(split.X_target)
-        images = self._plan().draw(x, self._n_value_samples, generator)
-        values = plan_values(self.cost_, self.potential_, x, y, images)
-        return TransportDiagnostics.of(values, x, y, images[:, 0])
+        values, images = self._learned.values_of(x, y, generator)
+        return TransportDiagnostics.of(values, x, y, images)
 
     # Fitting
 
-    def _resolve_components(self) -> None:
+    def _method(self) -> MaximinMethod:
         cost = check_cost(
             WeakQuadratic(gamma=0.0) if self.cost is None else self.cost, kind=(Cost, WeakCost)
         )
-        self.cost_ = cost if isinstance(cost, WeakCost) else StrongCost(cost)
-        for name, kind in (("noise", Noise), ("augmentation", EnergyAugmentation)):
-            component = check_component(getattr(self, name), default=kind, kind=kind, name=name)
-            setattr(self, f"{name}_", component)
-        self._resolve_training_components()
+        cost = cost if isinstance(cost, WeakCost) else StrongCost(cost)
+        noise, augmentation = (
+            check_component(getattr(self, name), default=kind, kind=kind, name=name)
+            for name, kind in (("noise", Noise), ("augmentation", EnergyAugmentation))
+        )
+        optimizer, averaging = self._training_components()
         if self.regularization is not None:
             check_component(
                 self.regularization, default=None, kind=GradientPenalty, name="regularization"
             )
-        default_map = ConditionalMLP if self.cost_.splits_mass else MLPMap
-        self._architectures = {
-            "transport_map": check_component(
-                self.transport_map, default=default_map, kind="build", name="transport_map"
-            ),
-            "potential": check_component(
-                self.potential, default=MLPPotential, kind="build", name="potential"
-            ),
-        }
-        self._check_fit_together()
+        default_map = ConditionalMLP if cost.splits_mass else MLPMap
+        transport_map = check_component(
+            self.transport_map, default=default_map, kind="build", name="transport_map"
+        )
+        potential = check_component(
+            self.potential, default=MLPPotential, kind="build", name="potential"
+        )
+        self._check_fit_together(cost, transport_map, potential)
+        return MaximinMethod(
+            optimizer,
+            averaging,
+            self.batch_size,
+            cost,
+            transport_map,
+            potential,
+            noise,
+            augmentation,
+            self.regularization,
+            self.n_map_steps,
+            self.n_noise_samples,
+            self.fit_inverse_transform,
+            self.preconditioning,
+        )
 
-    def _check_fit_together(self) -> None:
-        transport_map, potential = self._architectures.values()
-        self.cost_.check_potential(potential)
-        if not self.cost_.splits_mass:
+    def _check_fit_together(self, cost: WeakCost, transport_map: Any, potential: Any) -> None:
+        cost.check_potential(potential)
+        if not cost.splits_mass:
             return
         if self.n_noise_samples < 2:
             raise ValueError(
-                f"The weak cost {self.cost_} is estimated from at least two images of a row: "
+                f"The weak cost {cost} is estimated from at least two images of a row: "
                 f"n_noise_samples must be at least 2. Got {self.n_noise_samples}."
             )
         if not getattr(transport_map, "takes_noise", False):
             raise ValueError(
-                f"The weak cost {self.cost_} splits mass, which takes noise, and "
+                f"The weak cost {cost} splits mass, which takes noise, and "
                 f"{transport_map} has none: pass a map such as ConditionalMLP()."
             )
 
@@ -398,92 +401,25 @@ class NeuralOT(BaseNeuralTransport):
     def _default_optimizer() -> Optimizer:
         return Adam(lr=5e-3, betas=(0.5, 0.9), schedule=CosineSchedule())
 
-    def _check_going_on(self) -> None:
-        kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
-        if kind != self._kind:
-            raise ValueError(
-                "Training can only go on with a cost of the same kind, in the same directions: "
-                "set warm_start=False after a change from a strong cost to a weak one, or of "
-                "fit_inverse_transform."
-            )
-        if self.cost_.invariance in ("separate", "linear"):
-            # They depend on the cost and the frame alone: half a square may become a whole one.
-            frame = self._frame
-            means = frame.source_mean[None], frame.target_mean[None]
-            self._units = self._units_in(frame, *means)
+    def _attributes(self, learned: LearnedMaps) -> dict[str, Any]:
+        return {"potential_": learned.potential, "noise_bank_": learned.noise_bank}
 
-    def _set_up(
-        self, source: Tensor, target: Tensor, generator: Generator
-    ) -> tuple[Frame, dict[str, nn.Module]]:
-        frame: Frame
-        if getattr(self._architectures["transport_map"], "reads_images", False):
-            frame = TranslationFrame.of(source, target)
-        else:
-            linear = self.cost_.invariance == "linear"
-            frame = LinearFrame.of(source, target, self.preconditioning if linear else "identity")
-        self._units = self._units_in(frame, source, target)
-        self._kind = (self.cost_.invariance, self.cost_.splits_mass, self.fit_inverse_transform)
-        costs = self._framed_costs(frame)
-        modules = build_modules(self._architectures, costs, generator=generator)
-        width = getattr(modules["transport_map"], "n_noise_features", 0)
-        self.noise_bank_ = self.noise_.bank(width, generator) if width else None
-        return frame, modules
-
-    def _units_in(self, frame: Frame, source: Tensor, target: Tensor) -> tuple[float, ...]:
-        samples = ((source, target), (target, source))
-        directions = directions_of(self.cost_, frame, both=self.fit_inverse_transform).values()
-        return tuple(
-            FramedCost.of(*direction, *pair).unit
-            for direction, pair in zip(directions, samples, strict=False)
-        )
-
-    def _framed_costs(self, frame: Frame) -> dict[str, FramedCost]:
-        return framed_costs(self.cost_, frame, self._units, both=self.fit_inverse_transform)
-
-    def _updates_per_iteration(self) -> dict[str, int]:
-        updates = {"transport_map": self.n_map_steps, "potential": 1}
-        prefixes = ("", "inverse_")[: 1 + self.fit_inverse_transform]
-        return {f"{prefix}{name}": n for prefix in prefixes for name, n in updates.items()}
-
-    def _training(self) -> MaximinTraining:
-        directions = tuple(
-            MaximinDirection(
-                self._state,
-                f"{prefix}transport_map",
-                f"{prefix}potential",
-                cost,
-                self.noise_,
-                self.n_noise_samples,
-                self.n_map_steps,
-                self.augmentation_,
-                self.regularization,
-            )
-            for prefix, cost in self._framed_costs(self._frame).items()
-        )
-        return MaximinTraining(self._state, self._frame, self.batch_size, directions)
-
-    def _store(self, source: Tensor, target: Tensor | None, result: TrainingResult) -> None:
-        super()._store(source, target, result)
-        x, y = self._value_rows
-        if self.noise_bank_ is not None:
-            x = some_rows(x, VALUE_ROWS // _N_VALUE_SAMPLES)
-        images = self._plan().draw(x, self._n_value_samples, check_generator(0))
-        self._values = plan_values(self.cost_, self.potential_, x, y, images)
+    def _store(
+        self,
+        attributes: dict[str, Any],
+        state: TrainingState,
+        data: Samples,
+        result: TrainingResult,
+    ) -> None:
+        super()._store(attributes, state, data, result)
+        self._values = self._learned.values()
         self.cost_value_, self.duality_gap_ = self._values[:2]
         self.dual_value_ = self.cost_value_ - self.duality_gap_
 
-    def _attributes_of(self, modules: dict[str, nn.Module], frame: Frame) -> dict[str, Any]:
-        cost = self._framed_costs(frame)[""]
-        shifted = self.cost_.invariance in ("separate", "linear")
-        potential = KantorovichPotential(
-            modules["potential"], frame, cost.quadratic_coefficient, cost.unit, shifted
-        )
-        return {"potential_": potential}
-
-    def _doubts(self) -> list[str]:
-        return doubts_about(
+    def _convergence_messages(self) -> list[str]:
+        return convergence_messages(
             self._values,
-            self._units[0] * self.n_features_in_,
+            self._learned.units[0] * self.n_features_in_,
             self.n_iter_,
             splits_mass=self.cost_.splits_mass,
             advice=self._divergence_advice,
@@ -491,23 +427,12 @@ class NeuralOT(BaseNeuralTransport):
 
     # Inference
 
-    @property
-    def _n_value_samples(self) -> int:
-        # All images of a row are alike without noise.
-        return 1 if self.noise_bank_ is None else _N_VALUE_SAMPLES
-
-    def _plan(self, prefix: str = "") -> LearnedPlan:
-        """The map of a direction at work."""
-        frame = self._frame.swapped() if prefix else self._frame
-        transport_map = self._modules[f"{prefix}transport_map"]
-        return LearnedPlan(transport_map, frame, self.noise_, self.noise_bank_, self._dtype)
-
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
-        return self._plan().moments(x)[0]
+        return self._learned.plan().moments(x)[0]
 
     def _map_to_score(self, x: Tensor) -> Tensor:
         # Conditional means are less spread than the target that the images follow.
-        return self._plan().draw(x, 1, check_generator(0))[:, 0]
+        return self._learned.plan().draw(x, 1, check_generator(0))[:, 0]
 
     def _inverse_map(self, y: Tensor) -> Tensor:
-        return self._plan("inverse_").moments(y)[0]
+        return self._learned.plan("inverse_").moments(y)[0]

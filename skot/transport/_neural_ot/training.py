@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -11,20 +11,23 @@ from torch import Generator, Tensor, nn
 from skot.losses import (
     EnergyAugmentation,
     GradientPenalty,
+    WeakCost,
     maximin_dual,
     maximin_map_loss,
     potential_values,
 )
 from skot.measures import Noise
-from skot.metrics import sinkhorn_divergence
+from skot.metrics import divergence_to
+from skot.numerics.subsample import spread_rows
+from skot.potentials import Frame, LinearFrame, TranslationFrame
 from skot.training import TrainingState
 from skot.transport._neural.networks import build_module, network_coordinates
-from skot.transport._neural.two_sample_training import TwoSampleTraining, some_rows
-from skot.transport._neural_ot.cost import FramedCost
+from skot.transport._neural.two_samples import Samples, TwoSampleMethod, reach
+from skot.transport._neural_ot.cost import FramedCost, cost_units, framed_costs
+from skot.transport._neural_ot.model import LearnedMaps, draw_images
 
-#: Rows a side of the divergence on held-out rows, and its regularisation as a share of the mean
-#: squared distance.
-_DIVERGENCE_ROWS, _DIVERGENCE_SHARE = 1000, 0.05
+#: Rows a side of the divergence on held-out rows.
+_DIVERGENCE_ROWS = 1000
 
 
 def build_modules(
@@ -43,17 +46,6 @@ def build_modules(
                 coordinates=coordinates,
             )
     return modules
-
-
-def draw_images(
-    transport_map: nn.Module, x: Tensor, noise: Noise, n_samples: int, generator: Generator
-) -> Tensor:
-    """Images of rows, of shape (n, n_samples, n_features); one of each if there is no noise."""
-    n_noise_features = getattr(transport_map, "n_noise_features", 0)
-    if n_noise_features == 0:
-        return transport_map(x)[:, None]
-    z = noise.draw(len(x), n_samples, n_noise_features, generator)
-    return transport_map(x, z.to(x))
 
 
 @dataclass(frozen=True)
@@ -107,43 +99,133 @@ class MaximinDirection:
 
 
 @dataclass(frozen=True)
-class MaximinTraining(TwoSampleTraining):
-    """Trains the networks of one or both directions.
+class MaximinMethod(TwoSampleMethod[LearnedMaps]):
+    """How maps are trained against potentials, in one direction or both.
 
     Attributes
     ----------
-    directions : tuple of MaximinDirection
-        Forward and, where it is wanted, back.
+    cost : WeakCost
+        The cost, in the units of the data.
+    transport_map, potential : object
+        Architectures.
+    noise, augmentation, regularization : object
+        Components of the step.
+    n_map_steps : int
+        Updates of the map per update of the potential.
+    n_noise_samples : int
+        Images of every row of a batch.
+    fit_inverse_transform : bool
+        Whether the way back is learned too.
+    preconditioning : {"gaussian", "identity"}
+        The coordinates.
     """
 
-    directions: tuple[MaximinDirection, ...]
+    cost: WeakCost
+    transport_map: Any
+    potential: Any
+    noise: Noise
+    augmentation: EnergyAugmentation
+    regularization: GradientPenalty | None
+    n_map_steps: int
+    n_noise_samples: int
+    fit_inverse_transform: bool
+    preconditioning: str
+
+    shown: ClassVar = ("cost", "noise", "augmentation", "optimizer")
+
+    @property
+    def n_updates(self) -> dict[str, int]:
+        """The map moves more often than the potential."""
+        updates = {"transport_map": self.n_map_steps, "potential": 1}
+        prefixes = ("", "inverse_")[: 1 + self.fit_inverse_transform]
+        return {f"{prefix}{name}": n for prefix in prefixes for name, n in updates.items()}
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """The problem, the architectures and the coordinates."""
+        names = (
+            "cost",
+            "transport_map",
+            "potential",
+            "noise",
+            "fit_inverse_transform",
+            "preconditioning",
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def start(self, data: Samples, generator: Generator) -> LearnedMaps:
+        """Choose the frame and the units, and draw networks and noise."""
+        source, target = data.source, data.target_rows
+        frame = self._frame(source, target)
+        units = cost_units(self.cost, frame, source, target, both=self.fit_inverse_transform)
+        modules = build_modules(
+            {"transport_map": self.transport_map, "potential": self.potential},
+            framed_costs(self.cost, frame, units),
+            generator=generator,
+        )
+        width = getattr(modules["transport_map"], "n_noise_features", 0)
+        return LearnedMaps(
+            modules=modules,
+            made_of=self.made_of,
+            frame=frame,
+            rows=data.kept(),
+            reach=reach(frame, source, target),
+            cost=self.cost,
+            units=units,
+            noise=self.noise,
+            noise_bank=self.noise.bank(width, generator) if width else None,
+        )
+
+    def _frame(self, source: Tensor, target: Tensor) -> Frame:
+        if getattr(self.transport_map, "reads_images", False):
+            return TranslationFrame.of(source, target)
+        # Only inner products survive a matrix on one side and its inverse on the other.
+        linear = self.cost.invariance == "linear"
+        return LinearFrame.of(source, target, self.preconditioning if linear else "identity")
 
     def step(
-        self, draw_source: Callable[[], Tensor], draw_target: Callable[[], Tensor]
+        self,
+        learned: LearnedMaps,
+        state: TrainingState,
+        draw_source: Callable[[], Tensor],
+        draw_target: Callable[[], Tensor],
     ) -> Callable[[int], Tensor]:
         """Return the step of training, given what draws batches of each side."""
+        directions = [
+            MaximinDirection(
+                state,
+                f"{prefix}transport_map",
+                f"{prefix}potential",
+                cost,
+                self.noise,
+                self.n_noise_samples,
+                self.n_map_steps,
+                self.augmentation,
+                self.regularization,
+            )
+            for prefix, cost in learned.costs().items()
+        ]
+        draws = (draw_source, draw_target)
 
         def do_step(i: int) -> Tensor:
-            draws = (draw_source, draw_target)
             values = [
                 direction.step(i, *(draws if k == 0 else draws[::-1]))
-                for k, direction in enumerate(self.directions)
+                for k, direction in enumerate(directions)
             ]
             return torch.stack(values).sum()
 
         return do_step
 
-    def held_out_loss(self, modules: dict[str, nn.Module], held_out: dict[str, Tensor]) -> float:
+    def held_out_loss(
+        self, learned: LearnedMaps, modules: dict[str, nn.Module], rows: dict[str, Tensor]
+    ) -> float:
         """Return the Sinkhorn divergence of what the map makes of held-out rows to the target.
 
         Not the maximin value: it is highest where the map lags behind the potential.
         """
-        x, y = (some_rows(held_out[key], _DIVERGENCE_ROWS) for key in ("source", "target"))
-        forward = self.directions[0]
+        x, y = (spread_rows(rows[key], _DIVERGENCE_ROWS) for key in ("source", "target"))
         generator = torch.Generator().manual_seed(0)  # the same noise at every check
         with torch.no_grad():
-            moved = draw_images(modules[forward.map_name], x, forward.noise, 1, generator)[:, 0]
-        spread = 2.0 * float(y.var(dim=0, correction=0).sum())
-        epsilon = _DIVERGENCE_SHARE * spread or 1.0
+            moved = draw_images(modules["transport_map"], x, self.noise, 1, generator)[:, 0]
         # One look of many: what a single solve lacks is not worth a warning.
-        return float(sinkhorn_divergence(moved, y, epsilon=epsilon, return_result=True).value)
+        return float(divergence_to(y, moved).value)

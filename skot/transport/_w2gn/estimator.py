@@ -1,29 +1,25 @@
 """Wasserstein-2 maps as gradients of learned potentials."""
 
-import math
-import warnings
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from skot.base import check_component
 from skot.losses import Amortization, RegressionAmortization
-from skot.measures import draw_reference, reference_log_density
+from skot.measures import draw_reference
 from skot.networks import MLPMap, MLPPotential
-from skot.numerics.log_determinant import hessian_log_determinant
-from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
-from skot.potentials import BrenierPotential, LinearFrame
+from skot.potentials import LinearFrame
 from skot.solvers.conjugate import LBFGSConjugate
-from skot.training import Adam, TrainingResult, TrainingState
+from skot.training import Adam
 from skot.transport._neural.two_samples import BaseNeuralTransport
-from skot.transport._w2gn.training import DualTraining, build_modules, dual_value
+from skot.transport._w2gn.model import LearnedPotential
+from skot.transport._w2gn.training import DualMethod
 from skot.utils._sklearn import HasMethods, Interval
+from skot.utils._warnings import warn_not_converged
 from skot.utils.random import check_generator
 from skot.utils.validation import split_domains
 
@@ -234,14 +230,7 @@ class W2GNTransport(BaseNeuralTransport):
     def wasserstein_distance_(self) -> float:
         """2-Wasserstein distance by the dual value on training rows; solved for on demand."""
         check_is_fitted(self)
-        # W2^2 = tr S_x + tr S_y + |m_x - m_y|^2 - 2 k (E phi(x) + E phi*(y)) in the frame.
-        frame, (x, y) = self._frame, self._value_rows
-        rows = (frame.source_rows(x).to(self._dtype), frame.target_rows(y).to(self._dtype))
-        loss = dual_value(self._modules, *rows, self.conjugate_solver_)
-        squared = (x - frame.source_mean).square().sum(dim=1).mean()
-        squared += (y - frame.target_mean).square().sum(dim=1).mean()
-        squared += (frame.source_mean - frame.target_mean).square().sum()
-        return math.sqrt(max(float(squared) - 2.0 * frame.scale * loss, 0.0))
+        return self._learned.distance()
 
     def score_samples(self, X: Any) -> np.ndarray:
         r"""Log-density of rows under the flow from the source to the reference.
@@ -273,17 +262,7 @@ class W2GNTransport(BaseNeuralTransport):
         split = split_domains(self, X, reset=False)
         self._check_flow("score_samples")
         x = self._to_compute(split.X_source)
-        frame = self.potential_.frame
-        log_determinant = hessian_log_determinant(
-            self._modules["potential"], frame.source_rows(x), generator=check_generator(0)
-        )
-        # The Hessian of f is k P H P, with H that of the learned potential.
-        linear = frame.scale * frame.source_matrix @ frame.source_matrix
-        log_reference = reference_log_density(self.reference, self._map(x, None))
-        log_density = log_reference + log_determinant + torch.linalg.slogdet(linear)[1]
-        if isinstance(X, Tensor):
-            return log_density.to(device=X.device, dtype=split.X_source.dtype)
-        return log_density.cpu().numpy().astype(split.dtype, copy=False)
+        return self._restore(self._learned.log_density(x, self.reference), X, split)
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
         r"""Draw from the flow: :math:`\nabla f^*` of draws from the reference.
@@ -313,64 +292,45 @@ class W2GNTransport(BaseNeuralTransport):
 
     # Fitting
 
-    def _fit_by(self, predict: Callable[..., dict[str, nn.Module]], X: Any, Y: Any) -> Self:
-        """Fit without training: `predict(frame, source, target)` gives the networks.
-
-        ``warm_start`` goes on from them.
-        """
-        split = split_domains(self, X, Y, reset=True, training=True)
-        self._resolve_components()
-        generator = check_generator(self.random_state)
-        source, _ = self._read_both(X, split, generator)
-        target = self._target_measure.points
-        self._frame = LinearFrame.of(source, target, self.preconditioning)
-        modules = predict(self._frame, source, target)
-        self._state = TrainingState(modules, *self._updates(modules, self.max_iter), generator)
-        self._store(source, target, TrainingResult(0, None, "predicted", (), None))
-        return self
-
-    def _resolve_components(self) -> None:
-        self.conjugate_solver_ = check_component(
+    def _method(self) -> DualMethod:
+        conjugate_solver = check_component(
             self.conjugate_solver, default=LBFGSConjugate, kind="solve", name="conjugate_solver"
         )
-        self.amortization_ = check_component(
+        amortization = check_component(
             self.amortization,
             default=RegressionAmortization,
             kind=Amortization,
             name="amortization",
         )
-        self.amortization_.check_solver(self.conjugate_solver_)
-        self._resolve_training_components()
-        self._architectures = {
-            "potential": check_component(
-                self.potential, default=MLPPotential, kind="build", name="potential"
-            ),
-            "amortizer": check_component(
-                self.amortizer, default=MLPMap, kind="build", name="amortizer"
-            ),
-        }
-
-    def _set_up(
-        self, source: Tensor, target: Tensor, generator: Generator
-    ) -> tuple[LinearFrame, dict[str, nn.Module]]:
-        frame = LinearFrame.of(source, target, self.preconditioning)
-        return frame, build_modules(**self._architectures, frame=frame, generator=generator)
-
-    def _updates_per_iteration(self) -> dict[str, int]:
-        return {"potential": 1, "amortizer": self.n_amortizer_steps}
-
-    def _training(self) -> DualTraining:
-        return DualTraining(
-            self._state,
-            self._frame,
+        amortization.check_solver(conjugate_solver)
+        optimizer, averaging = self._training_components()
+        return DualMethod(
+            optimizer,
+            averaging,
             self.batch_size,
-            self.conjugate_solver_,
-            self.amortization_,
+            check_component(self.potential, default=MLPPotential, kind="build", name="potential"),
+            check_component(self.amortizer, default=MLPMap, kind="build", name="amortizer"),
+            self.preconditioning,
+            conjugate_solver,
+            amortization,
             self.n_amortizer_steps,
         )
 
-    def _attributes_of(self, modules: dict[str, nn.Module], frame: LinearFrame) -> dict[str, Any]:
-        return {"potential_": BrenierPotential(modules["potential"], frame)}
+    def _fit_by(self, predict: Callable, views: Any, X: Any, Y: Any) -> Self:
+        """Fit without training: `predict(frame, (source, target), views)` gives the networks.
+
+        ``warm_start`` goes on from them.
+        """
+        method, generator = self._method(), check_generator(self.random_state)
+        data = self._read(X, Y, None, method, generator, reset=True)
+        samples = data.source, data.target_rows
+        frame = LinearFrame.of(*samples, self.preconditioning)
+        learned = method.learned(predict(frame, samples, views), frame, data)
+        self._adopt(method, learned, data, generator)
+        return self
+
+    def _attributes(self, learned: LearnedPotential) -> dict[str, Any]:
+        return {"potential_": learned.potential}
 
     # Inference
 
@@ -378,27 +338,17 @@ class W2GNTransport(BaseNeuralTransport):
         return self.potential_.gradient(x)
 
     def _inverse_map(self, y: Tensor) -> Tensor:
-        frame, potential = self.potential_.frame, self._modules["potential"]
-        solver, amortizer = self.conjugate_solver_, self._modules["amortizer"]
-        source_rows, n_failed = torch.empty_like(y.to(frame.target_mean)), 0
-        for tile in row_tiles(len(y), NETWORK_WIDTH):
-            rows = frame.target_rows(y[tile])
-            with torch.no_grad():
-                result = solver.solve(potential, rows, amortizer(rows))
-            source_rows[tile] = frame.source_rows_back(result.argument)
-            n_failed += int((~result.converged).sum())
+        rows, n_failed = self._learned.inverse(y)
         if n_failed:
-            warnings.warn(
+            warn_not_converged(
                 f"The conjugates of {n_failed} of {len(y)} rows were not found to the tolerance of "
-                f"{type(solver).__name__}: their inverse is approximate. Increase "
-                "its max_iter, or train longer.",
-                ConvergenceWarning,
-                stacklevel=3,
+                f"{type(self.conjugate_solver_).__name__}: their inverse is approximate. Increase "
+                "its max_iter, or train longer."
             )
-        return source_rows
+        return rows
 
     def _check_flow(self, method: str) -> None:
-        if not self._flow:
+        if not self._target.is_reference:
             raise ValueError(
                 f"{method} needs a target of known density, but this W2GNTransport was fitted "
                 "with a target sample. Fit it on X alone: the target is then the reference."

@@ -1,10 +1,9 @@
-"""Training of the Wasserstein-2 dual: the modules, the step, and a run of steps."""
+"""Training of the Wasserstein-2 dual: the networks, and the step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-import torch
 from torch import Generator, Tensor, nn
 
 from skot.losses import Amortization, DualBatch, dual_loss
@@ -12,7 +11,8 @@ from skot.numerics.linalg import symmetric_power
 from skot.potentials import LinearFrame
 from skot.training import TrainingState
 from skot.transport._neural.networks import build_module
-from skot.transport._neural.two_sample_training import TwoSampleTraining
+from skot.transport._neural.two_samples import Samples, TwoSampleMethod, reach
+from skot.transport._w2gn.model import LearnedPotential, dual_batch, dual_value
 
 
 def build_modules(
@@ -31,6 +31,89 @@ def build_modules(
         )
         for name, (architecture, coordinates) in parts.items()
     }
+
+
+@dataclass(frozen=True)
+class DualMethod(TwoSampleMethod[LearnedPotential]):
+    """How the potential and its amortizer are trained.
+
+    Attributes
+    ----------
+    potential, amortizer : object
+        Architectures.
+    preconditioning : {"gaussian", "identity"}
+        The coordinates.
+    conjugate_solver, amortization : object
+        The components of the step.
+    n_amortizer_steps : int
+        Updates of the amortizer in a step.
+    """
+
+    potential: Any
+    amortizer: Any
+    preconditioning: str
+    conjugate_solver: Any
+    amortization: Amortization
+    n_amortizer_steps: int
+
+    shown: ClassVar = ("conjugate_solver", "amortization", "optimizer")
+
+    @property
+    def n_updates(self) -> dict[str, int]:
+        """The amortizer may move several times."""
+        return {"potential": 1, "amortizer": self.n_amortizer_steps}
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """Architectures and coordinates."""
+        names = ("potential", "amortizer", "preconditioning")
+        return {name: getattr(self, name) for name in names}
+
+    def start(self, data: Samples, generator: Generator) -> LearnedPotential:
+        """Choose the frame, and draw both networks in it."""
+        frame = LinearFrame.of(data.source, data.target_rows, self.preconditioning)
+        modules = build_modules(self.potential, self.amortizer, frame, generator=generator)
+        return self.learned(modules, frame, data)
+
+    def learned(
+        self, modules: dict[str, nn.Module], frame: LinearFrame, data: Samples
+    ) -> LearnedPotential:
+        """Put together networks that are drawn, or predicted, in a frame."""
+        return LearnedPotential(
+            modules=modules,
+            made_of=self.made_of,
+            frame=frame,
+            rows=data.kept(),
+            reach=reach(frame, data.source, data.target_rows),
+            conjugate_solver=self.conjugate_solver,
+        )
+
+    def carry_on(self, learned: LearnedPotential, data: Samples) -> LearnedPotential:
+        """Take the solver of now, and the new rows."""
+        return replace(super().carry_on(learned, data), conjugate_solver=self.conjugate_solver)
+
+    def step(
+        self,
+        learned: LearnedPotential,
+        state: TrainingState,
+        draw_source: Callable[[], Tensor],
+        draw_target: Callable[[], Tensor],
+    ) -> Callable[[int], Tensor]:
+        """Return the step of training, given what draws batches of each side."""
+        return DualStep(
+            state,
+            draw_source,
+            draw_target,
+            self.conjugate_solver,
+            self.amortization,
+            self.n_amortizer_steps,
+        )
+
+    def held_out_loss(
+        self, learned: LearnedPotential, modules: dict[str, nn.Module], rows: dict[str, Tensor]
+    ) -> float:
+        """Return the dual value of the rows that are not trained on."""
+        return dual_value(modules, rows["source"], rows["target"], self.conjugate_solver)
 
 
 @dataclass(frozen=True)
@@ -63,56 +146,3 @@ class DualStep:
     def _batch(self) -> DualBatch:
         modules = self.state.modules
         return dual_batch(modules, self.draw_source(), self.draw_target(), self.conjugate_solver)
-
-
-def dual_batch(modules: dict[str, nn.Module], x: Tensor, y: Tensor, solver: Any) -> DualBatch:
-    """Predict and solve the conjugates of target rows."""
-    prediction = modules["amortizer"](y)
-    guess = prediction.detach()
-    refines = getattr(solver, "refines", True)
-    solution = guess
-    if refines:
-        solution = solver.solve(modules["potential"], y, guess).argument.detach()
-    return DualBatch(
-        x, y, modules["potential"], modules["amortizer"], prediction, solution, refined=refines
-    )
-
-
-def dual_value(modules: dict[str, nn.Module], x: Tensor, y: Tensor, solver: Any) -> float:
-    """Return the dual loss on given rows, without a graph."""
-    with torch.no_grad():
-        return float(dual_loss(dual_batch(modules, x, y, solver)))
-
-
-@dataclass(frozen=True)
-class DualTraining(TwoSampleTraining):
-    """Trains the modules "potential" and "amortizer" of a state.
-
-    Attributes
-    ----------
-    conjugate_solver, amortization : object
-        The components of the step.
-    n_amortizer_steps : int
-        Updates of the amortizer in a step.
-    """
-
-    conjugate_solver: Any
-    amortization: Amortization
-    n_amortizer_steps: int
-
-    def step(
-        self, draw_source: Callable[[], Tensor], draw_target: Callable[[], Tensor]
-    ) -> Callable[[int], Tensor]:
-        """Return the step of training, given what draws batches of each side."""
-        return DualStep(
-            self.state,
-            draw_source,
-            draw_target,
-            self.conjugate_solver,
-            self.amortization,
-            self.n_amortizer_steps,
-        )
-
-    def held_out_loss(self, modules: dict[str, nn.Module], held_out: dict[str, Tensor]) -> float:
-        """Return the dual value of the rows that are not trained on."""
-        return dual_value(modules, held_out["source"], held_out["target"], self.conjugate_solver)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from skot.costs import SquaredEuclidean
 from skot.measures import EmpiricalMeasure
-from skot.metrics import SinkhornDivergence, sinkhorn_divergence
+from skot.metrics._sinkhorn import SinkhornDivergence, sinkhorn_divergence
 from skot.utils._warnings import warn_not_converged
 
 #: Scores compare at most this many rows a side.
@@ -15,18 +15,30 @@ SCORE_ROWS = 2000
 _SHARE = 0.05
 
 
+def divergence_epsilon(y: Tensor, weights: Tensor | None = None) -> float:
+    """Regularisation of divergences to a target of shape (m, n_features)."""
+    weights = y.new_full((len(y),), 1.0 / len(y)) if weights is None else weights
+    # A target without a spread fixes no scale, and any will do.
+    return _SHARE * SquaredEuclidean().scale(y, y, weights, weights) or 1.0
+
+
 def divergence_to(
-    target: EmpiricalMeasure, moved: Tensor, weights: Tensor | None = None
+    y: Tensor,
+    moved: Tensor,
+    *,
+    weights: Tensor | None = None,
+    moved_weights: Tensor | None = None,
+    epsilon: float | None = None,
 ) -> SinkhornDivergence:
-    """Return the debiased Sinkhorn divergence of weighted rows to the target, with its solves.
+    """Return the debiased Sinkhorn divergence of rows to a target, with its solves.
 
     It is taken for the squared Euclidean cost at 0.05 times the mean cost within the target, so
     that values of different estimators and parameters compare.
     """
-    points, b = target.points, target.weights
-    spread = SquaredEuclidean().scale(points, points, b, b)
-    epsilon = _SHARE * spread or 1.0
-    return sinkhorn_divergence(moved, points, a=weights, b=b, epsilon=epsilon, return_result=True)
+    epsilon = divergence_epsilon(y, weights) if epsilon is None else epsilon
+    return sinkhorn_divergence(
+        moved, y, a=moved_weights, b=weights, epsilon=epsilon, return_result=True
+    )
 
 
 def warn_if_not_solved(what: str, divergences: list[SinkhornDivergence]) -> None:
