@@ -511,7 +511,7 @@ def test_score_looks_at_2000_rows_a_side_drawn_with_a_fixed_seed(monkeypatch):
         seen.append((X, Y, options["a"], options["b"]))
         return SimpleNamespace(value=0.0, converged=True)
 
-    monkeypatch.setattr("skot.transport._score.sinkhorn_divergence", spy)
+    monkeypatch.setattr("skot.metrics._divergence_to.sinkhorn_divergence", spy)
     X = np.random.RandomState(0).standard_normal((2500, 2))
     fitted = GaussianTransport().fit(X, X[:2100] + 1.0)
     for _ in range(2):

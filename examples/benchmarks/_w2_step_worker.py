@@ -54,7 +54,7 @@ class SkotSteps:
             batch_size=BATCH_SIZE,
             random_state=0,
         ).partial_fit(x[:BATCH_SIZE], y[:BATCH_SIZE])
-        self.state, frame = transport._state, transport._frame
+        self.state, frame = transport._state, transport._learned.frame
         # The tolerance is that of the peer: on the norm, in the units of the data.
         self.tol = tol / (frame.scale * n_features) ** 0.5
         self.solver = LBFGSConjugate(max_iter=max_iter, tol=self.tol)

@@ -106,7 +106,7 @@ def from_frame(frame: LinearFrame, x: torch.Tensor, y: torch.Tensor, loss: torch
 
 def dual_value(transport: W2GNTransport, x: torch.Tensor, y: torch.Tensor) -> tuple[float, int]:
     """Dual loss E f(x) + E f*(y), and for how many rows f* was not found to the tolerance."""
-    modules, frame = transport._modules, transport.potential_.frame
+    modules, frame = transport._learned.modules, transport.potential_.frame
     with torch.no_grad():
         rows = frame.target_rows(y)
         conjugate = SOLVER.solve(modules["potential"], rows, modules["amortizer"](rows))

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skot import GaussianTransport, SinkhornTransport
-from skot.transport import _score
+from skot.metrics import _divergence_to
 from skot.utils import stack_domains
 from skot.utils._sklearn import InvalidParameterError
 
@@ -214,8 +214,8 @@ def test_bad_new_rows_and_sparse_samples():
 def test_a_score_that_was_not_solved_is_one_warning_at_the_line_of_the_user(monkeypatch):
     X, Y = np.random.RandomState(0).standard_normal((2, 60, 2))
     transport = GaussianTransport().fit(X, Y)
-    hasty = partial(_score.sinkhorn_divergence, max_iter=1)
-    monkeypatch.setattr(_score, "sinkhorn_divergence", hasty)
+    hasty = partial(_divergence_to.sinkhorn_divergence, max_iter=1)
+    monkeypatch.setattr(_divergence_to, "sinkhorn_divergence", hasty)
     with pytest.warns(ConvergenceWarning, match="score of GaussianTransport") as caught:
         transport.score(X)
     assert [warning.filename for warning in caught] == [__file__]

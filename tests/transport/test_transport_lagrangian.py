@@ -29,9 +29,10 @@ from skot.model_selection import DomainKFold
 from skot.networks import MLPMap, MLPPotential, SplinePath
 from skot.solvers.c_transform import AdamCTransform, LBFGSCTransform
 from skot.training import Annealing
-from skot.transport._lagrangian.coordinates import FramedLagrangian, gaussian_start, solved_pairs
+from skot.transport._lagrangian.coordinates import FramedLagrangian
 from skot.transport._lagrangian.model import _least_action, _spread_out
-from skot.transport._neural import two_sample_training
+from skot.transport._lagrangian.start import gaussian_start, solved_pairs
+from skot.transport._neural import method
 from skot.utils import stack_domains
 
 MATRIX = ((2.0, 0.9), (0.9, 0.6))
@@ -129,7 +130,7 @@ def test_powers_of_the_speed():
 def test_straight_lines_need_no_path_network():
     X, Y = gaussians(100)
     transport = small(RiemannianKinetic(ConstantMetric(MATRIX))).fit(X, Y)
-    assert "path" not in transport._modules
+    assert "path" not in transport._learned.modules
     paths = transport.transport_paths(X, 3)
     assert_allclose(paths[:, 1], 0.5 * (paths[:, 0] + paths[:, 2]), atol=1e-9)
 
@@ -307,7 +308,7 @@ def test_lagrangians_that_are_not_defined(monkeypatch, lagrangian, match):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(two_sample_training, "train", train)
+    monkeypatch.setattr(method, "train", train)
     X, Y = gaussians(100)
     with pytest.raises(ValueError, match=match):
         small(lagrangian).fit(X, Y)

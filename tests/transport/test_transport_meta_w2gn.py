@@ -27,10 +27,10 @@ from skot.training import (
     ExponentialMovingAverage,
     TimeBudget,
 )
-from skot.transport._meta_w2gn import estimator, measures
+from skot.transport._meta_w2gn import measures
 from skot.transport._meta_w2gn.losses import stacked_conjugates, stacked_dual_loss
 from skot.transport._meta_w2gn.training import PairLoss
-from skot.transport._neural import one_network
+from skot.transport._neural import method
 
 
 def bend(rows, a):
@@ -83,7 +83,7 @@ def forbid_training(monkeypatch):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(one_network, "train", train)
+    monkeypatch.setattr(method, "train", train)
 
 
 def wrap_losses(monkeypatch, wrap):
@@ -230,8 +230,8 @@ def test_gaussians_are_exact_up_to_what_is_learned():
 
 def test_the_way_back_is_the_pair_in_the_other_order(learned):
     ahead, back = learned.predict_transport(X, Y), learned.predict_transport(Y, X)
-    frame, rows = ahead._frame, torch.from_numpy(Y)
-    amortized = ahead._modules["amortizer"](frame.target_rows(rows))
+    frame, rows = ahead._learned.frame, torch.from_numpy(Y)
+    amortized = ahead._learned.modules["amortizer"](frame.target_rows(rows))
     assert_allclose(
         frame.source_rows_back(amortized).numpy(), back.transform(Y), rtol=1e-4, atol=1e-4
     )
@@ -388,7 +388,7 @@ def test_bad_input(monkeypatch, message):
     for fit in (estimator.fit, estimator.partial_fit):
         with pytest.raises(ValueError, match=message):
             fit(*BAD[message])
-    assert not hasattr(estimator, "_modules")
+    assert not hasattr(estimator, "_learned")
 
 
 def test_bad_encoder_and_bad_predictions():
@@ -473,7 +473,7 @@ def test_potentials(potential):
 
 def test_potentials_together_or_one_by_one(monkeypatch):
     together = meta(max_iter=2).fit(CLOUDS)
-    monkeypatch.setattr("skot.transport._meta_w2gn.estimator.can_batch", lambda *_: False)
+    monkeypatch.setattr("skot.transport._meta_w2gn.training.can_batch", lambda *_: False)
     assert_allclose(meta(max_iter=2).fit(CLOUDS).loss_curve_, together.loss_curve_, rtol=1e-3)
 
 
@@ -591,9 +591,9 @@ def test_progress_bar(capsys):
 
 
 def test_many_clouds_make_some_of_their_pairs(monkeypatch):
-    monkeypatch.setattr(estimator, "_MOST_PAIRS", 5)
-    pairs = estimator._some_pairs(6)
+    monkeypatch.setattr(measures, "_MOST_PAIRS", 5)
+    pairs = measures.some_pairs(6)
     assert len(set(pairs)) == 5
-    assert pairs == estimator._some_pairs(6)
-    assert len(estimator._some_pairs(3)) == 3
+    assert pairs == measures.some_pairs(6)
+    assert len(measures.some_pairs(3)) == 3
     assert meta(max_iter=2).fit(clouds(6)).predict_transport(X, Y).transform(X).shape == X.shape

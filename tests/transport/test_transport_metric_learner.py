@@ -28,7 +28,7 @@ from skot.transport._metric_learning.populations import (
     solve_transport,
     straight_costs,
 )
-from skot.transport._metric_learning.training import MetricTraining
+from skot.transport._metric_learning.training import MetricMethod
 from skot.utils._sklearn import InvalidParameterError
 
 
@@ -402,15 +402,15 @@ def test_divergence_keeps_the_last_finite_state():
 
 def interrupted_fit(monkeypatch, at=5, **params):
     """Fit until a step is interrupted by the keyboard."""
-    step = MetricTraining.step
+    loss = MetricMethod._loss
 
-    def interrupted(self, i):
-        if i == at:
+    def interrupted(self, solver, state, paths):
+        if state.iteration == at:
             raise KeyboardInterrupt
-        return step(self, i)
+        return loss(self, solver, state, paths)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MetricTraining, "step", interrupted)
+        patch.setattr(MetricMethod, "_loss", interrupted)
         return small(**params).fit(*drift([1.0, 0.0]))
 
 

@@ -180,8 +180,8 @@ def test_dtypes_and_tensors(make):
     assert isinstance(tensors.inverse_transform(y.float()), torch.Tensor)
     assert tensors.inverse_transform(y.float()).dtype == torch.float32
     assert same(tensors, expected)
-    assert {p.dtype for m in expected._modules.values() for p in m.parameters()} == {torch.float64}
-    assert {p.dtype for m in single._modules.values() for p in m.parameters()} == {torch.float32}
+    assert {p.dtype for m in expected._learned.modules.values() for p in m.parameters()} == {torch.float64}
+    assert {p.dtype for m in single._learned.modules.values() for p in m.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("make", [w2gn, strong])
@@ -385,8 +385,8 @@ def test_the_weights_of_the_best_check_are_kept(make, lr):
         transport = make(stopping=stopping, optimizer=Adam(lr=lr), max_iter=40).fit(X, Y)
     best = transport._state.best
     assert best["iteration"] < transport.n_iter_
-    assert best["weights"].keys() == transport._modules.keys()
-    for name, module in transport._modules.items():
+    assert best["weights"].keys() == transport._learned.modules.keys()
+    for name, module in transport._learned.modules.items():
         for key, value in module.state_dict().items():
             assert_allclose(value, best["weights"][name][key])
 

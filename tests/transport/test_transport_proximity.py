@@ -30,30 +30,32 @@ def test_it_is_chosen_after_a_fit_and_used(monkeypatch):
     monkeypatch.setattr(estimator, "best_proximity", lambda *problem: 10.0)
     transport = fitted(KineticPotential(HillObstacle()))
     assert transport.c_transform_solver_.proximity == 10.0
-    assert transport._problem.solver is transport.c_transform_solver_
+    assert transport._learned.solver is transport.c_transform_solver_
     # What was chosen stays when rows stream in.
-    x, y = (rows.numpy() for rows in transport._value_rows)
+    x, y = (rows.numpy() for rows in transport._learned.rows)
     transport.partial_fit(x, y)
     assert transport.c_transform_solver_.proximity == 10.0
-    assert transport._problem.solver is transport.c_transform_solver_
+    assert transport._learned.solver is transport.c_transform_solver_
 
 
 @pytest.mark.parametrize("lagrangian", [Kinetic(), KineticPotential(HarmonicWell(1.0))])
 def test_there_is_none_where_the_cost_settles_everything(lagrangian):
     transport = fitted(lagrangian, warm_start=True)
     assert transport.c_transform_solver_.proximity == 0.0
-    x, y = (rows.numpy() for rows in transport._value_rows)
+    x, y = (rows.numpy() for rows in transport._learned.rows)
     for train in (transport.fit, transport.partial_fit, transport.partial_fit):
         train(x, y)
         assert transport.c_transform_solver_.proximity == 0.0
-        assert transport._problem.solver.proximity == 0.0
+        assert transport._learned.solver.proximity == 0.0
 
 
 def test_a_new_lagrangian_is_not_taken_for_the_old_one():
     transport = fitted(KineticPotential(HarmonicWell(1.0)), warm_start=True)
-    x, y = (rows.numpy() for rows in transport._value_rows)
-    transport.set_params(lagrangian=KineticPotential(HillObstacle())).fit(x, y)
-    assert not transport._is_settled()
+    x, y = (rows.numpy() for rows in transport._learned.rows)
+    transport.set_params(lagrangian=KineticPotential(HillObstacle()))
+    with pytest.raises(ValueError, match="lagrangian was KineticPotential"):
+        transport.fit(x, y)
+    assert transport.set_params(warm_start=False).fit(x, y).c_transform_solver_.proximity > 0.0
 
 
 def test_a_solver_that_was_passed_is_left_alone():
@@ -71,21 +73,18 @@ class Potential(torch.nn.Module):
 
 def test_predictions_that_follow_the_target_are_kept():
     transport = fitted(KineticPotential(HillObstacle()))
-    frame, problem = transport._frame, transport._problem
-    source, target = (frame.source_rows(rows) for rows in transport._value_rows)
-    solver = LBFGSCTransform(max_iter=20)
-    problem = replace(problem, solver=solver)
-    modules = {**transport._modules, "potential": Potential().double()}
+    learned = replace(transport._learned, solver=LBFGSCTransform(max_iter=20))
+    source, target = (learned.frame.source_rows(rows) for rows in learned.rows)
     shift = target.mean(0) - source.mean(0)
+    modules = {**learned.modules, "potential": Potential().double()}
     modules["amortizer"] = lambda rows: rows + shift
-    assert best_proximity(problem, modules, source, target) == 100.0
+    assert best_proximity(learned.with_modules(modules)) == 100.0
 
 
 def test_solutions_that_follow_the_target_win():
     transport = fitted(KineticPotential(HarmonicWell(1.0)))
-    frame = transport._frame
-    source, target = (frame.source_rows(rows) for rows in transport._value_rows)
-    modules = {**transport._modules}
-    learned = modules["amortizer"]
-    modules["amortizer"] = lambda rows: learned(rows) + torch.tensor([0.0, 1.0]).double()
-    assert best_proximity(transport._problem, modules, source, target) == 0.0
+    learned = transport._learned
+    amortizer = learned.modules["amortizer"]
+    modules = {**learned.modules}
+    modules["amortizer"] = lambda rows: amortizer(rows) + torch.tensor([0.0, 1.0]).double()
+    assert best_proximity(learned.with_modules(modules)) == 0.0

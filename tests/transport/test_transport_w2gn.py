@@ -35,7 +35,7 @@ from skot.solvers.conjugate import (
     NoConjugate,
 )
 from skot.training import Adam
-from skot.transport._w2gn import estimator
+from skot.transport._w2gn import training
 
 # --- closed forms ----------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ def test_losses_and_solvers(amortization, solver):
 @pytest.mark.parametrize("refines", [True, False])
 def test_regression_without_a_solver_is_refused_before_training(monkeypatch, refines):
     built = []
-    monkeypatch.setattr(estimator, "build_modules", lambda **given: built.append(given))
+    monkeypatch.setattr(training, "build_modules", lambda **given: built.append(given))
     solver = BestSoFar(NoConjugate())
     with pytest.raises(ValueError, match="has no gradient with BestSoFar"):
         w2gn(conjugate_solver=solver).fit(X, Y)

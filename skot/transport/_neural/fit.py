@@ -190,9 +190,8 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         changed = changed_choices(self._learned.made_of, method.made_of)
         if changed:
             raise ValueError(
-                f"{type(self).__name__} cannot train on: {' and '.join(changed)} "
-                f"{'is' if len(changed) == 1 else 'are'} not what the networks of the fit before "
-                f"were made for. {self._how_to_start_anew()}"
+                f"{type(self).__name__} cannot train on from the fit before, whose networks were "
+                f"made for something else: {', and '.join(changed)}. {self._how_to_start_anew()}"
             )
         return read(method, generator, reset=False)
 

@@ -186,8 +186,12 @@ class Method(ABC, Generic[LearnedT]):
 
 
 def changed_choices(made_of: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the names of choices that are not what they were."""
-    return [name for name in now if not _is_same(made_of.get(name), now[name])]
+    """Say of each choice that is not what it was how it has changed."""
+    return [
+        f"{name} was {made_of.get(name)!r} and is {now[name]!r}"
+        for name in now
+        if not _is_same(made_of.get(name), now[name])
+    ]
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -199,16 +203,15 @@ def _is_same(one: Any, other: Any) -> bool:
             (type(each), each.get_params(deep=False)) if isinstance(each, BaseEstimator) else each
             for each in (one, other)
         )
+    if any(isinstance(each, (Tensor, np.ndarray)) for each in (one, other)):
+        # The kind of array does not matter.
+        return bool(np.array_equal(*(np.asarray(each) for each in (one, other))))
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(_is_same, one, other))
-    if isinstance(one, Tensor):
-        return one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
-    if isinstance(one, np.ndarray):
-        return bool(np.array_equal(one, other))
     if hasattr(one, "__dict__") and _has_no_equality(one):
         return _is_same(vars(one), vars(other))
     return bool(one == other)

@@ -1,0 +1,154 @@
+"""Training that goes on from a fit: only with what its networks were made for, where they were."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+
+from skot import LagrangianOT, MetaOTRegressor, MetaW2GN, NeuralOT, W2GNTransport
+from skot.costs import HillObstacle, KineticPotential, PrecomputedCost
+from skot.networks import ICNN, DualMLP, HyperNetwork, MLPMap, MLPPotential, SplinePath
+
+RNG = np.random.RandomState(0)
+X, Y = RNG.normal(size=(60, 2)), 2.0 * RNG.normal(size=(50, 2)) + 1.0
+WEIGHTS = RNG.uniform(0.1, 1.0, size=(12, 9))
+CLOUDS = [RNG.normal(size=(40, 2)) ** power for power in (1, 2, 3)]
+SMALL = {"max_iter": 2, "random_state": 0, "warm_start": True}
+NETWORKS = {"potential": MLPPotential((8,)), "amortizer": MLPMap((8,))}
+MAPS = {"potential": MLPPotential((8,)), "transport_map": MLPMap((8,))}
+
+
+def w2gn(**params):
+    return W2GNTransport(**{**NETWORKS, **SMALL, **params})
+
+
+def neural_ot(**params):
+    return NeuralOT(**{**MAPS, "n_map_steps": 1, **SMALL, **params})
+
+
+def lagrangian(**params):
+    return LagrangianOT(**{**NETWORKS, **SMALL, **params})
+
+
+TRANSPORTS = (w2gn, neural_ot, lagrangian)
+CHANGES = [
+    (w2gn, {"potential": ICNN((8, 8))}),
+    (w2gn, {"potential": MLPPotential((8, 8))}),
+    (w2gn, {"amortizer": MLPMap((4,))}),
+    (w2gn, {"preconditioning": "identity"}),
+    (neural_ot, {"cost": "sqeuclidean"}),
+    (neural_ot, {"transport_map": MLPMap((4,))}),
+    (lagrangian, {"lagrangian": KineticPotential(HillObstacle())}),
+    (lagrangian, {"path": SplinePath(3)}),
+    (lagrangian, {"amortizer": MLPMap((4,))}),
+]
+
+
+@pytest.mark.parametrize("make, change", CHANGES, ids=str)
+def test_a_change_of_what_networks_are_made_of_is_named(make, change):
+    transport = make().fit(X, Y)
+    before, (name,) = transport.transform(X), change
+    transport.set_params(**change)
+    for train in (transport.fit, transport.partial_fit):
+        with pytest.raises(ValueError, match=rf"{name} was .* and is .*warm_start=False"):
+            train(X, Y)
+        # The fit before is as good as it was.
+        assert_array_equal(transport.transform(X), before)
+    assert transport.set_params(warm_start=False).fit(X, Y).n_iter_ == 2
+
+
+def test_several_changes_are_all_named():
+    transport = w2gn().fit(X, Y).set_params(potential=ICNN((8, 8)), preconditioning="identity")
+    with pytest.raises(ValueError, match=r"potential was MLPPotential.*preconditioning was 'gau"):
+        transport.fit(X, Y)
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+def test_another_number_of_features(make):
+    transport = make().fit(X, Y)
+    wide = np.column_stack([X, X[:, 0]]), np.column_stack([Y, Y[:, 0]])
+    for train in (transport.fit, transport.partial_fit):
+        with pytest.raises(ValueError, match="n_features_in_ was 2 and is 3.*warm_start=False"):
+            train(*wide)
+    assert transport.n_features_in_ == 2
+    assert transport.set_params(warm_start=False).fit(*wide).n_features_in_ == 3
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+def test_what_networks_are_not_made_of_may_change(make):
+    transport = make().fit(X, Y)
+    transport.set_params(max_iter=3, batch_size=16).fit(X, Y)
+    # An equal architecture is the same one.
+    transport.set_params(potential=MLPPotential((8,))).partial_fit(X, Y)
+    assert transport.n_iter_ == len(transport.loss_curve_) > 5
+
+
+def test_meta_estimators():
+    meta = MetaW2GN(n_points=16, code_size=4, **SMALL).fit(CLOUDS)
+    for change in ({"code_size": 8}, {"hyper_network": HyperNetwork((4,))}):
+        (name,) = change
+        other = copy.deepcopy(meta).set_params(**change)
+        with pytest.raises(ValueError, match=f"{name} was"):
+            other.fit(CLOUDS)
+    regressor = MetaOTRegressor(PrecomputedCost(np.ones((5, 4))), **SMALL).fit(WEIGHTS)
+    regressor.set_params(cost=PrecomputedCost(np.ones((5, 4)).tolist())).fit(WEIGHTS)
+    for change in ({"network": DualMLP((4,))}, {"epsilon": 1.0}):
+        (name,) = change
+        with pytest.raises(ValueError, match=f"{name} was"):
+            copy.deepcopy(regressor).set_params(**change).fit(WEIGHTS)
+
+
+class Own(BaseEstimator):
+    """An architecture that compares by what it holds, as all do."""
+
+    def __init__(self, width=8):
+        self.width = width
+
+    def build(self, n_features, *, generator):
+        return MLPPotential((self.width,)).build(n_features, generator=generator)
+
+
+def test_architectures_from_elsewhere():
+    transport = w2gn(potential=Own()).fit(X, Y).fit(X, Y)
+    with pytest.raises(ValueError, match=r"potential was Own\(\) and is Own\(width=4\)"):
+        transport.set_params(potential=Own(4)).fit(X, Y)
+
+
+# --- coordinates that no longer fit ----------------------------------------------------
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+@pytest.mark.parametrize(
+    "source, target, named",
+    [
+        (X + 100.0, Y, "the source rows are"),
+        (X, 50.0 * Y, "the target rows are"),
+        (X - 100.0, 50.0 * Y, "the source rows are.* and the target rows are"),
+    ],
+)
+def test_rows_far_outside_the_coordinates_are_warned_of(make, source, target, named):
+    for method in ("fit", "partial_fit"):
+        transport = make().fit(X, Y)
+        with pytest.warns(UserWarning, match=f"{named} .*warm_start=False") as caught:
+            getattr(transport, method)(source, target)
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+def test_rows_like_those_before_are_not(make):
+    transport = make().fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transport.fit(X[:10], Y + 0.5).partial_fit(1.5 * X, Y[:7])
+        transport.set_params(warm_start=False).fit(X + 100.0, Y)
+
+
+def test_a_sample_that_was_a_point_has_coordinates_too():
+    point = np.ones((5, 2))
+    transport = w2gn().fit(point, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transport.fit(point, Y)
