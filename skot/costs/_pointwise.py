@@ -172,9 +172,12 @@ class PNorm(Cost):
         # with 1/p + 1/s = 1 and 1/q + 1/r = 1.
         s, r = self.p / (self.p - 1), self.power / (self.power - 1)
         u = gradient / self.power
-        norm = torch.linalg.vector_norm(u, ord=s, dim=1, keepdim=True)
-        direction = u.sign() * (u.abs() / norm.clamp_min(torch.finfo(u.dtype).tiny)) ** (s - 1)
-        return x - direction * norm ** (r - 1)
+        # In units of the largest entry: the powers of tiny ones would leave the range of floats.
+        size = u.abs().amax(1, keepdim=True)
+        u = u / torch.where(size > 0, size, 1.0)
+        norm = torch.linalg.vector_norm(u, ord=s, dim=1, keepdim=True).clamp_min(1.0)
+        direction = u.sign() * (u.abs() / norm) ** (s - 1)
+        return x - direction * (size * norm) ** (r - 1)
 
 
 class Euclidean(PNorm):

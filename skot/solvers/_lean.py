@@ -251,6 +251,9 @@ class _Iteration:
         while True:
             n_passes = int(min(block, last - progress.n_passes))
             reached = kernel.passes(h, n_passes, self._is_slow)
+            if reached.lost and not np.isfinite(reached.h).all():
+                # A block can leave the range of floats; its first pass does not.
+                reached = kernel.passes(h, 1)._replace(n_passes=n_passes)
             block = self._next_block(error, reached, arrival.tol)
             error = reached.error
             progress.record(reached.error, kernel.epsilon, reached.n_passes)

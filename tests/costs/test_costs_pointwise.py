@@ -311,3 +311,14 @@ def test_bad_parameters(cost, name):
         sinkhorn(x, y, cost=cost, epsilon=1.0)
     with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter"):
         SinkhornTransport(cost=cost).fit(x.numpy(), y.numpy())
+
+
+@pytest.mark.parametrize("size", [1e-152, 1e-300, 1e150])
+def test_twist_of_tiny_and_huge_gradients(size):
+    cost, x = PNorm(p=1.5, power=1.7), torch.zeros(1, 2, dtype=torch.float64)
+    direction = torch.tensor([[-1.0, 0.5]], dtype=torch.float64)
+    moved = cost.twist(x, size * direction)
+    # A homogeneous function: the gradient of degree q - 1 is inverted by one of degree 1 / (q - 1).
+    expected = size ** (1.0 / 0.7) * cost.twist(x, direction)
+    torch.testing.assert_close(moved, expected, rtol=1e-10, atol=0.0)
+    assert (cost.twist(x, 0.0 * direction) == x).all()

@@ -130,3 +130,27 @@ def test_complex_weights_are_an_error():
     for weights in (a.numpy() + 0j, a + 0j):
         with pytest.raises(ValueError, match="Complex data not supported"):
             sinkhorn(x, y, weights, b, epsilon=1.0)
+
+
+@pytest.mark.parametrize("epsilon, max_iter", [(1e-50, 2000), (1e-61, 2000), (1e-61, 50)])
+def test_epsilon_below_the_rounding_of_the_costs_gives_numbers(epsilon, max_iter):
+    """No potential holds these digits: nothing converges, and nothing is lost either."""
+    x = torch.tensor([[0.38, -0.91], [-0.38, 0.9]], dtype=torch.float64)
+    y = 1e-30 * torch.tensor([[1.87, -0.98], [0.95, -0.15], [-0.1, 0.41]], dtype=torch.float64)
+    result = sinkhorn(x, y, epsilon=epsilon, max_iter=max_iter)
+    assert float(result.dual_value) == pytest.approx(0.5 * float(x.square().sum()), rel=1e-6)
+    assert torch.isfinite(result.f).all()
+    assert torch.isfinite(result.g).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_blocks_that_leave_the_range_of_floats(seed):
+    """Few passes, tiny weights and tiny epsilon: the way there is wild."""
+    rng = np.random.RandomState(seed)
+    x, y = rng.standard_normal((2, 1)), rng.standard_normal((8, 1))
+    a, b = (np.exp(-30.0 * rng.rand(k)) for k in (2, 8))
+    for epsilon in 10.0 ** np.arange(-60.0, -4.0, 5.0):
+        result = sinkhorn(x, y, a / a.sum(), b / b.sum(), epsilon=epsilon, max_iter=50)
+        assert torch.isfinite(result.f).all()
+        assert torch.isfinite(result.g).all()
+        assert torch.isfinite(result.dual_value)
