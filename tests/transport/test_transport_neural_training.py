@@ -180,8 +180,12 @@ def test_dtypes_and_tensors(make):
     assert isinstance(tensors.inverse_transform(y.float()), torch.Tensor)
     assert tensors.inverse_transform(y.float()).dtype == torch.float32
     assert same(tensors, expected)
-    assert {p.dtype for m in expected._learned.modules.values() for p in m.parameters()} == {torch.float64}
-    assert {p.dtype for m in single._learned.modules.values() for p in m.parameters()} == {torch.float32}
+    assert {p.dtype for m in expected._learned.modules.values() for p in m.parameters()} == {
+        torch.float64
+    }
+    assert {p.dtype for m in single._learned.modules.values() for p in m.parameters()} == {
+        torch.float32
+    }
 
 
 @pytest.mark.parametrize("make", [w2gn, strong])

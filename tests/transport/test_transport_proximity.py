@@ -71,13 +71,23 @@ class Potential(torch.nn.Module):
         return 0.5 * y[:, 0] - 50.0 * y[:, 1] ** 2
 
 
+class Shifted(torch.nn.Module):
+    """Moves every row alike."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, rows):
+        return rows + self.shift
+
+
 def test_predictions_that_follow_the_target_are_kept():
     transport = fitted(KineticPotential(HillObstacle()))
     learned = replace(transport._learned, solver=LBFGSCTransform(max_iter=20))
     source, target = (learned.frame.source_rows(rows) for rows in learned.rows)
     shift = target.mean(0) - source.mean(0)
-    modules = {**learned.modules, "potential": Potential().double()}
-    modules["amortizer"] = lambda rows: rows + shift
+    modules = {**learned.modules, "potential": Potential(), "amortizer": Shifted(shift)}
     assert best_proximity(learned.with_modules(modules)) == 100.0
 
 
@@ -85,6 +95,6 @@ def test_solutions_that_follow_the_target_win():
     transport = fitted(KineticPotential(HarmonicWell(1.0)))
     learned = transport._learned
     amortizer = learned.modules["amortizer"]
-    modules = {**learned.modules}
-    modules["amortizer"] = lambda rows: amortizer(rows) + torch.tensor([0.0, 1.0]).double()
+    shifted = torch.nn.Sequential(amortizer, Shifted(torch.tensor([0.0, 1.0]).double()))
+    modules = {**learned.modules, "amortizer": shifted}
     assert best_proximity(learned.with_modules(modules)) == 0.0

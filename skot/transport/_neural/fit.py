@@ -193,7 +193,12 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
                 f"{type(self).__name__} cannot train on from the fit before, whose networks were "
                 f"made for something else: {', and '.join(changed)}. {self._how_to_start_anew()}"
             )
-        return read(method, generator, reset=False)
+        try:
+            return read(method, generator, reset=False)
+        except ValueError as error:
+            if "features as input" not in str(error):
+                raise
+            raise ValueError(f"{error} {self._how_to_start_anew()}") from error
 
     def _how_to_start_anew(self) -> str:
         return (

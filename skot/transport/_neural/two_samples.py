@@ -87,7 +87,7 @@ class LearnedTransport(Learned):
     @property
     def dtype(self) -> torch.dtype:
         """Of the networks."""
-        return next(next(iter(self.modules.values())).parameters()).dtype
+        return next(p.dtype for module in self.modules.values() for p in module.parameters())
 
 
 LearnedT = TypeVar("LearnedT", bound=LearnedTransport)
