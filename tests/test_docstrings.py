@@ -1,9 +1,12 @@
 """Docstrings of public names: what numpydoc asks for, and the sections of estimators."""
 
+import ast
 import functools
 import importlib
 import inspect
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from _api_pages import public_names
@@ -14,6 +17,12 @@ import skot
 # Not asked for: See Also, an example and an extended summary of every method, and Returns
 # without names, which are given here as in NumPy.
 HOUSE_STYLE = {"SA01", "EX01", "ES01", "RT02"}
+
+PACKAGE = Path(skot.__file__).parent
+# Rooms whose private names still have the sections of public ones.
+UNFINISHED = {
+    *(PACKAGE / room for room in ("costs", "metrics", "solvers", "transport", "utils")),
+}
 
 
 def public_objects():
@@ -161,3 +170,50 @@ def test_sections_of_estimators():
     assert len(list(public_estimators())) >= 9
     if offenders:
         pytest.fail("\n".join(offenders), pytrace=False)
+
+
+def documented_names(text):
+    """Name and docstring of every class and function of a module that has one."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and (doc := ast.get_docstring(node)):
+            yield node.name, doc
+
+
+def sections(doc):
+    return re.findall(r"^(\w[\w ]*)\n-{3,}$", doc, re.MULTILINE)
+
+
+def test_private_names_are_brief():
+    # By their text, so that what public classes inherit from private ones counts as public.
+    public = {inspect.getdoc(value) for _, value in public_objects()}
+    offenders = [
+        f"{path.relative_to(PACKAGE)}: {name} has the section {', '.join(found)}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if UNFINISHED.isdisjoint(path.parents)
+        for name, doc in documented_names(path.read_text(encoding="utf-8"))
+        if doc not in public and (found := sections(doc))
+    ]
+    if offenders:
+        pytest.fail("\n".join(["Nobody outside reads these:", *offenders]), pytrace=False)
+
+
+def test_sections_are_found():
+    text = '''
+class Public:
+    """Something.
+
+    Parameters
+    ----------
+    x : int
+        A number.
+
+    See Also
+    --------
+    y : Another.
+    """
+
+    def brief(self):
+        """Return a number ---- of shape (n,)."""
+'''
+    found = {name: sections(doc) for name, doc in documented_names(text)}
+    assert found == {"Public": ["Parameters", "See Also"], "brief": []}

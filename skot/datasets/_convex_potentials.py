@@ -24,20 +24,10 @@ class DensePotential:
         u(x) = w^\top z_2 + \tfrac{1}{2} \sigma \lVert x \rVert^2, \quad
         q_l(x) = (F_l^\top x)^2 + W_l x + b_l.
 
-    The layers of a kind are stored side by side, so that they are one product.
-
-    Parameters
-    ----------
-    factor, weight : Tensor of shape (2, n_features, n_units)
-        The factors, and the transposed weights, of all layers of both networks.
-    bias : Tensor of shape (2, 1, n_units)
-        The biases.
-    convex1, convex2 : Tensor of shape (2, n_inputs, n_outputs)
-        The transposed non-negative weights.
-    final : Tensor of shape (2, 1, n_outputs)
-        The non-negative weights of the sum.
-    strong_convexity : float
-        That of each network.
+    The layers of a kind are stored side by side, so that they are one product: F and the transposed
+    W as `factor` and `weight` (2, n_features, n_units), b as `bias` (2, 1, n_units), the transposed
+    C >= 0 as `convex1` and `convex2` (2, n_inputs, n_outputs), w >= 0 as `final` (2, 1, n_outputs),
+    and sigma, that of each network, as `strong_convexity`.
     """
 
     def __init__(self, *, strong_convexity: float, **tensors: Tensor) -> None:
@@ -72,25 +62,15 @@ class DensePotential:
 
 
 class ConvolutionalPotential:
-    r"""A sum of convex functions of small patches of an image.
+    r"""A sum of convex functions of small patches of an image (height, width).
 
     .. math::
 
         u(x) = \sum_{c, p} w_c \, \mathrm{celu}(k_c * x - b_c)_p
         + \tfrac{1}{2} \sigma \lVert x \rVert^2,
 
-    over channels c and every second position p of the rows and the columns.
-
-    Parameters
-    ----------
-    kernels : Tensor of shape (n_channels, 1, size, size)
-        The kernels.
-    bias, weight : Tensor of shape (n_channels, 1, 1)
-        The thresholds and the positive weights.
-    image_shape : tuple of int
-        Height and width.
-    strong_convexity : float
-        The number before the square.
+    over channels c and every second position p of the rows and the columns, with `kernels`
+    (n_channels, 1, size, size), thresholds `bias` and positive `weight` (n_channels, 1, 1).
     """
 
     def __init__(
@@ -133,22 +113,10 @@ class ConvolutionalPotential:
 
 
 def draw_dense_potential(x: Tensor, generator: torch.Generator) -> DensePotential:
-    """Draw two input-convex networks that bend where the rows are.
+    """Draw two input-convex networks that bend where the rows (n, n_features), of float64, are.
 
     Every layer is normalised on the rows, so that each unit has its kink among them and is
     sharp compared to their spread.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, n_features)
-        A sample of the source, in float64.
-    generator : torch.Generator
-        Source of the weights.
-
-    Returns
-    -------
-    potential : DensePotential
-        A random one.
     """
     networks = [_draw_network(x, generator) for _ in range(2)]
     stacked = {name: torch.stack([net[name] for net in networks]) for name in networks[0]}
@@ -197,23 +165,9 @@ def _draw_network(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
 def draw_convolutional_potential(
     x: Tensor, image_shape: tuple[int, int], generator: torch.Generator
 ) -> ConvolutionalPotential:
-    """Draw a potential of edges that few patches have.
+    """Draw a potential of edges that few patches have, in float64 images (n, n_features).
 
     Features that are on in few patches are those that a linear map explains least.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, n_features)
-        A sample of the source, in float64.
-    image_shape : tuple of int
-        Height and width.
-    generator : torch.Generator
-        Source of the weights.
-
-    Returns
-    -------
-    potential : ConvolutionalPotential
-        A random one.
     """
     n_channels, size = 4, 3
     kernels = _normal(generator, n_channels, 1, size, size)

@@ -36,27 +36,7 @@ def get_data_home(data_home: str | os.PathLike[str] | None = None) -> Path:
 
 
 def require_file(path: Path, *, layout: str, source: str) -> Path:
-    """Return `path`, or raise an error that says what to put there and where it is found.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file that is needed.
-    layout : str
-        What the file holds.
-    source : str
-        Where it can be obtained.
-
-    Returns
-    -------
-    path : pathlib.Path
-        The same path.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Return `path`, or raise an error that says what to put there and where it is found."""
     if not path.is_file():
         raise FileNotFoundError(
             f"Data not found: {path} does not exist. It should hold {layout}; it can be obtained"
@@ -67,25 +47,9 @@ def require_file(path: Path, *, layout: str, source: str) -> Path:
 
 
 def download_file(path: Path, *, url: str, checksum: str) -> None:
-    """Download `url` to `path`, once, and check it before it appears there.
+    """Download `url`, a stable public address, to `path`, once, and check it before it is there.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where the file goes; its folder is created.
-    url : str
-        A stable public address.
-    checksum : str
-        The expected hash as ``"sha256:..."`` or ``"md5:..."``.
-
-    Raises
-    ------
-    ImportError
-        If pooch is not installed.
-    OSError
-        If the address cannot be reached.
-    ValueError
-        If the file received does not have the expected checksum.
+    The checksum is ``"sha256:..."`` or ``"md5:..."``; pooch raises ValueError if it is another.
     """
     try:
         import pooch
@@ -105,25 +69,7 @@ def download_file(path: Path, *, url: str, checksum: str) -> None:
 
 
 def load_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Read the named arrays of an ``.npz`` file, without unpickling anything.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        An existing ``.npz`` file.
-    names : iterable of str
-        The arrays that are needed.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        The arrays by name.
-
-    Raises
-    ------
-    ValueError
-        If an array is missing, or is stored as Python objects.
-    """
+    """Read the named arrays of an ``.npz`` file, without unpickling anything."""
     with np.load(path, allow_pickle=False) as archive:
         return pick_arrays(archive, names, path)
 
@@ -131,27 +77,7 @@ def load_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 def pick_arrays(
     content: Mapping[str, np.ndarray], names: Iterable[str], path: Path
 ) -> dict[str, np.ndarray]:
-    """Take the named arrays from what a file held, or say which one it lacks.
-
-    Parameters
-    ----------
-    content : mapping of str to ndarray
-        What was read.
-    names : iterable of str
-        The arrays that are needed.
-    path : pathlib.Path
-        The file, for the message.
-
-    Returns
-    -------
-    arrays : dict of str to ndarray
-        The arrays by name.
-
-    Raises
-    ------
-    ValueError
-        If an array is missing.
-    """
+    """Take the named arrays from what the file at `path` held, or say which one it lacks."""
     names = tuple(names)
     missing = [name for name in names if name not in content]
     if missing:

@@ -7,23 +7,7 @@ import torch
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read a colour photograph.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        An image file.
-
-    Returns
-    -------
-    image : ndarray of shape (height, width, 3), uint8
-        Red, green and blue.
-
-    Raises
-    ------
-    ImportError
-        If Pillow is not installed.
-    """
+    """Read a colour photograph: uint8, of shape (height, width, 3)."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -35,20 +19,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def resize_images(images: np.ndarray, size: int) -> np.ndarray:
-    """Resample square grey images with an anti-aliased bilinear filter.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_images, height, width)
-        Floating-point images.
-    size : int
-        The new height and width.
-
-    Returns
-    -------
-    resized : ndarray of shape (n_images, size, size)
-        Images of the same dtype.
-    """
+    """Resample grey images (n, side, side), floats, with an anti-aliased bilinear filter."""
     resized = torch.nn.functional.interpolate(
         torch.tensor(images)[:, None], (size, size), mode="bilinear", antialias=True
     )

@@ -97,22 +97,6 @@ class LocationScatterPair(TransportPair):
         *,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Draw from the source, on the device of a generator.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        generator : torch.Generator
-            Drawn from, and so advanced.
-        dtype : torch.dtype, default=torch.float32
-            The type of the rows.
-
-        Returns
-        -------
-        x : Tensor of shape (n_samples, n_features)
-            Source rows.
-        """
         rows = _standard_rows(self.family, n_samples, self.n_features, generator, dtype)
         table = self._table.like(rows)
         return table["mean_source"] + rows @ table["factor"].T

@@ -40,12 +40,8 @@ class TensorTable:
 class TransportPair(ABC):
     """A source and a target with a known optimal map, from which fresh samples are drawn.
 
-    Attributes
-    ----------
-    n_features : int
-        The dimension of both.
-    input_variance, output_variance : float
-        Total variance of the source and of the target: the sum over the features.
+    Both have `n_features`. Total variances, sums over the features: `input_variance` of the source,
+    `output_variance` of the target.
     """
 
     n_features: int

@@ -76,38 +76,10 @@ class W2Benchmark(TransportPair):
         *,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Draw from the source, on the device of a generator.
-
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        generator : torch.Generator
-            Drawn from, and so advanced.
-        dtype : torch.dtype, default=torch.float32
-            The type of the rows.
-
-        Returns
-        -------
-        x : Tensor of shape (n_samples, n_features)
-            Source rows.
-        """
         return self._source.sample(n_samples, generator, dtype)
 
     @torch.no_grad()
     def map_tensor(self, x: Tensor) -> Tensor:
-        """Apply the optimal map to a tensor.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_features)
-            Source rows.
-
-        Returns
-        -------
-        y : Tensor of shape (n_samples, n_features)
-            Their images, of the type and on the device of `x`, without a graph.
-        """
         shift = self._table.like(x)["shift"]
         return (in_chunks(self._convex.gradient, x) - shift).mul_(self._scale)
 

@@ -90,23 +90,7 @@ class EmpiricalMeasure:
 
 
 def normalize_weights(weights: Tensor) -> Tensor:
-    """Scale non-negative weights so that the last axis sums to one, keeping gradients.
-
-    Parameters
-    ----------
-    weights : Tensor of shape (..., n)
-        Non-negative and finite, with a positive sum along the last axis.
-
-    Returns
-    -------
-    weights : Tensor of shape (..., n)
-        Probabilities.
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative or not finite, or a row is all zero.
-    """
+    """Scale non-negative weights (..., n) so that the last axis sums to one, keeping gradients."""
     detached = weights.detach()
     if not bool(torch.isfinite(detached).all()):
         raise ValueError("Weights contain NaN or infinity.")

@@ -113,23 +113,11 @@ class Convolution(nn.Module):
 
 
 class ChainPotential(PotentialModule):
-    r"""A network without constraints plus a learned quadratic form.
+    r"""A network without constraints plus a learned quadratic form, on rows (n, n_features).
 
-    Parameters
-    ----------
-    layers : sequence of Dense or Convolution
-        Each is followed by the activation; `n_out` of the last is the length of ``output``.
-    n_features : int
-        Width of the rows.
-    widths : sequence of int
-        Of the outputs of the layers that are added up to the value: of the last one only, or of
-        all.
-    activation : str
-        Name of the activation.
-    generator : Generator
-        Source of the output weights.
-    diagonal : bool, default=False
-        Whether the quadratic form is :math:`\sum_i q_i x_i^2 / 2` instead of a full one.
+    Each layer is followed by the activation. `widths` are those of the outputs that are added up to
+    the value: of the last layer only, or of all. With `diagonal` the quadratic form is
+    :math:`\sum_i q_i x_i^2 / 2` instead of a full one.
     """
 
     #: Scale of the output weights: small, so that the quadratic form is all there is at first.

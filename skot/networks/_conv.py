@@ -89,13 +89,6 @@ class ConvPotential(Potential):
         self.quadratic = quadratic
 
     def validate(self) -> None:
-        """Check the parameters, and those of the components among them.
-
-        Raises
-        ------
-        InvalidParameterError
-            A `ValueError`, worded as scikit-learn does.
-        """
         super().validate()
         if self.kernel_size % 2 == 0:
             raise InvalidParameterError(

@@ -16,27 +16,10 @@ _GROUP_SIZE = 8
 
 
 def read_image_shape(architecture: Any, n_features: int) -> tuple[int, int, int]:
-    """Return the shape of the images that the rows hold.
+    """Channels, height and width of the images that rows of `n_features` hold, or an error.
 
-    Parameters
-    ----------
-    architecture : Potential or Map
-        Its parameter `image_shape` is ``(height, width)``, ``(n_channels, height, width)``, or
-        None for square images of one channel.
-    n_features : int
-        Width of the rows.
-
-    Returns
-    -------
-    shape : tuple of int
-        Number of channels, height and width.
-
-    Raises
-    ------
-    InvalidParameterError
-        A `ValueError`: if `image_shape` has another length.
-    ValueError
-        If the product of `image_shape` is not `n_features`, or there is no such square.
+    The parameter `image_shape` of the architecture is ``(height, width)``, ``(n_channels, height,
+    width)``, or None for square images of one channel.
     """
     name, image_shape = type(architecture).__name__, architecture.image_shape
     if image_shape is None:
@@ -58,23 +41,12 @@ def read_image_shape(architecture: Any, n_features: int) -> tuple[int, int, int]
 
 
 class ImageConvolution(nn.Module):
-    """A convolution that keeps the sides of the images; biases start at zero.
+    """A convolution that keeps the sides of the images (n, n_in, height, width); n_out channels.
 
-    `nn.Conv2d` is not used because its constructor draws from torch's global generator.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Numbers of channels.
-    kernel_size : int
-        Side of the kernels, odd.
-    gain : float
-        Scale of the outputs for inputs of unit spread.
-    generator : Generator
-        Source of the weights.
-    sides : tuple of int, default=(1, 1)
-        Sides of the biases. Those of the images give a bias to each unit, which the first layer
-        needs: rows are centred, and what is subtracted differs from pixel to pixel.
+    `nn.Conv2d` is not used because its constructor draws from torch's global generator. `gain` is
+    the scale of the outputs for inputs of unit spread. Biases start at zero, one for each of
+    `sides`: those of the images give one to each unit, which the first layer needs, as rows are
+    centred and what is subtracted differs from pixel to pixel.
     """
 
     def __init__(

@@ -142,6 +142,8 @@ class _LogSumExpModule(PotentialModule):
         quadratic = 0.5 * self.strong_convexity * torch.linalg.vecdot(x, x)
         gradients = torch.addmm(x, weights, self.slopes, beta=self.strong_convexity)
 
+        # The last term of f, which makes it grow beyond the hull of the slopes: half the squared
+        # distance to the ball of the radius, in coordinates where the points are white.
         white = x @ self.whitening
         # Clamped before the root, which has no derivative at zero.
         lengths = torch.linalg.vecdot(white, white).clamp_min(self.radius**2).sqrt()[:, None]
@@ -156,6 +158,8 @@ class _LogSumExpModule(PotentialModule):
             slopes = self.slopes @ covering.to(self.slopes)
             # Back again, not as drawn: in a flat direction there is no density to correct for.
             white = slopes @ self.whitening / self.spread
+            # The offsets s' A s / 2: a Gaussian integral over the slopes with these, and with it f
+            # at first, is a quadratic form with the Hessian I.
             growth = slopes.square().sum(dim=1) / (1.0 - self.strong_convexity)
             correction = self.log_temperature.exp() * white.square().sum(dim=1)
             self.slopes.copy_(slopes)

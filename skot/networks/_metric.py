@@ -264,6 +264,8 @@ class MetricModule(nn.Module):
     def _quadratic_form(self, entries: Tensor, v: Tensor) -> Tensor:
         if len(self.eigenvalues) != 2:
             return ((self._matrix(entries) @ v.unsqueeze(-1)).squeeze(-1) * v).sum(-1)
+        # Without the matrix, a small one for every point of every curve. With the double angle
+        # (c, s) of the cheap direction it is mean |v|^2 - half_gap (c (v0^2 - v1^2) + 2 s v0 v1).
         mean, half_gap = self._mean_and_half_gap()
         twice = self._double_angle(entries)
         v0, v1 = v.unbind(-1)
@@ -290,6 +292,8 @@ class MetricModule(nn.Module):
         return 0.5 * (low + high), 0.5 * (high - low)
 
     def _double_angle(self, entries: Tensor) -> Tensor:
+        # Of length one but near zero, where the direction is not defined: there the eigenvalues
+        # blend to their mean, and the gradient stays finite.
         squares = entries.square().sum(-1, keepdim=True)
         return entries * (squares + self.smallest_gap**2).rsqrt()
 

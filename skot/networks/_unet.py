@@ -192,20 +192,7 @@ class _UNetModule(MapModule):
         self.output = ImageConvolution(first, n_channels, gain=gain, generator=generator)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """Image of every row, for every draw of noise.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-            Points.
-        z : Tensor of shape (n, k, n_noise_features), default=None
-            Noise; None for a map without noise.
-
-        Returns
-        -------
-        image : Tensor of shape (n, n_features) or (n, k, n_features)
-            Images of the points, the latter with noise.
-        """
+        """Images (n, d) of rows (n, d), or (n, k, d) with noise (n, k, n_noise_features)."""
         self._check_noise(z)
         images = x.reshape(-1, *self.image_shape)
         if z is None:

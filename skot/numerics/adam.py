@@ -22,43 +22,13 @@ def batched_adam(
     max_iter: int = 100,
     tol: float = 1e-3,
 ) -> RowMinima:
-    r"""Minimise one function per row by Adam [1]_, with a step size that falls along a cosine.
+    """Minimise one function per row of x_init (n, d) by Adam, with steps that fall along a cosine.
 
-    Rows that have converged leave the batch.
-
-    Parameters
-    ----------
-    value_and_gradient : callable
-        Called as ``value_and_gradient(x, rows)`` with points of shape (k, d) and the indices, of
-        shape (k,), of the functions to evaluate there. Returns values of shape (k,) and gradients
-        of shape (k, d).
-    x_init : Tensor of shape (n, d)
-        Where to start. Precision and device of all computations.
-    lr : float, default=0.1
-        First step size; about the length of a step in each coordinate.
-    max_iter : int, default=100
-        Steps, each one evaluation on top of the one at the start.
-    tol : float, default=1e-3
-        A row stops when the root mean square of its gradient is at most this.
-
-    Returns
-    -------
-    result : RowMinima
-        The last point of every row. Never raises for lack of convergence.
-
-    References
-    ----------
-    .. [1] Kingma, D. P. and Ba, J. (2015). Adam: a method for stochastic optimization. ICLR,
-       Algorithm 1.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.numerics.adam import batched_adam
-    >>> def quadratics(x, rows):
-    ...     return (x**2).sum(1), 2.0 * x
-    >>> batched_adam(quadratics, torch.ones(3, 2), max_iter=300).converged
-    tensor([True, True, True])
+    Adam: Kingma and Ba (2015), Adam: a method for stochastic optimization, ICLR, Algorithm 1. `lr`
+    is about the length of the first steps in each coordinate. `value_and_gradient` and `tol` are as
+    in `batched_lbfgs`, and rows that have converged leave the batch too. The result is the last
+    point of every row, after `max_iter` steps and one evaluation more; it never raises for lack of
+    convergence. Precision and device are those of `x_init`.
     """
     x_init = x_init.detach()
     rows = torch.arange(len(x_init), device=x_init.device)

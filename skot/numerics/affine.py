@@ -11,36 +11,10 @@ _LEAST_ROWS, _LEAST_WORK = 64, 2**18
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    r"""Compute :math:`x W^\top + b`.
+    r"""Compute :math:`x W^\top + b` from x (n, n_in), W (n_out, n_in) and b (n_out,) or None.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n, n_in)
-        Rows.
-    weight : Tensor of shape (n_out, n_in)
-        The matrix W.
-    bias : Tensor of shape (n_out,), default=None
-        The vector b; None adds nothing.
-
-    Returns
-    -------
-    images : Tensor of shape (n, n_out)
-        Differentiable as often as one wants, in all arguments.
-
-    Notes
-    -----
-    The same as :func:`torch.nn.functional.linear`, up to rounding. On a CPU, PyTorch leaves
-    products in float32 to MKL, which uses the narrower AVX2 instructions on processors that are
-    not Intel's; the kernels of oneDNN, which PyTorch ships too, take AVX-512 where there is any:
-    measured twice as fast on an AMD EPYC, for 128 to 2048 rows and 64 to 256 columns. They are
-    used where they exist and the product is large enough.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.numerics.affine import affine
-    >>> affine(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [5.0, 6.0]]), torch.ones(2))
-    tensor([[12., 18.]])
+    The same as :func:`torch.nn.functional.linear`, up to rounding, and differentiable as often as
+    one wants, in all arguments.
     """
     if not _pays(x, weight):
         return F.linear(x, weight, bias)
@@ -60,6 +34,7 @@ class _Affine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # With images y = x W^T + b and a gradient G in y: G W in x, G^T x in W, column sums in b.
         x, weight = ctx.saved_tensors
         needed = ctx.needs_input_grad
         return (
@@ -85,19 +60,18 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
 
 
 def _one_dnn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # On a CPU, PyTorch leaves products in float32 to MKL, which uses the narrower AVX2 on
+    # processors that are not Intel's. The kernels of oneDNN, which PyTorch ships too, take AVX-512
+    # where there is any: measured twice as fast on an AMD EPYC, for 128 to 2048 rows and 64
+    # to 256 columns.
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @functools.cache
 def has_wide_kernels() -> bool:
-    """Say whether oneDNN is there, with AVX-512, and takes the call.
+    """Say whether oneDNN is there, with AVX-512, and takes the call; once for the whole process.
 
     Asked at the first product rather than at import, which the answer would slow.
-
-    Returns
-    -------
-    has_wide_kernels : bool
-        The same for the whole process.
     """
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class AndersonAcceleration:
-    r"""Type-II Anderson acceleration in a weighted norm, one problem per row.
+    r"""Type-II Anderson acceleration in a norm with weights (n_problems, n), one problem per row.
 
     For iterates :math:`h_k` with residuals :math:`r_k = G(h_k) - h_k`, the next iterate is
 
@@ -14,21 +14,11 @@ class AndersonAcceleration:
         h_{k+1} = h_k + r_k - (\Delta H + \Delta R) \gamma, \qquad
         \gamma = \arg\min_\gamma \|r_k - \Delta R \gamma\|_w
 
-    where the columns of :math:`\Delta H, \Delta R` are the last differences [1]_. Weighting the
-    norm by the mass of each coordinate makes the iteration blind to whether a point is given
-    twice or once with twice the weight.
-
-    Parameters
-    ----------
-    weights : Tensor of shape (n_problems, n)
-        Non-negative weights of the norm.
-    memory : int
-        Number of differences kept; 0 gives the plain iteration.
-
-    References
-    ----------
-    .. [1] Walker, H. F. and Ni, P. (2011). Anderson acceleration for fixed-point iterations. SIAM
-       Journal on Numerical Analysis, 49(4), Section 2.
+    where the columns of :math:`\Delta H, \Delta R` are the last `memory` differences; with none of
+    them it is the plain iteration. See Section 2 of Walker and Ni (2011), Anderson acceleration for
+    fixed-point iterations, SIAM Journal on Numerical Analysis, 49(4). Weighting the norm by the
+    mass of each coordinate makes the iteration blind to whether a point is given twice or once with
+    twice the weight.
     """
 
     #: Relative ridge on the normal equations: keeps nearly parallel differences harmless.
@@ -46,13 +36,7 @@ class AndersonAcceleration:
         self._restarted: Tensor | None = None
 
     def restart(self, rows: Tensor | None = None) -> None:
-        """Forget the past.
-
-        Parameters
-        ----------
-        rows : Tensor of bool, shape (n_problems,), default=None
-            Which problems forget theirs; ``None`` means all.
-        """
+        """Forget the past of the problems in a mask (n_problems,); of all of them for None."""
         if rows is None:
             self._count = 0
             self._previous = self._restarted = None
@@ -64,13 +48,7 @@ class AndersonAcceleration:
         self._restarted = rows if self._restarted is None else rows | self._restarted
 
     def select(self, rows: Tensor) -> None:
-        """Keep only some problems.
-
-        Parameters
-        ----------
-        rows : Tensor of bool, shape (n_problems,)
-            Which problems stay.
-        """
+        """Keep only the problems in a mask (n_problems,)."""
         self._root, self._gram = self._root[rows], self._gram[rows]
         self._steps, self._differences = self._steps[rows], self._differences[rows]
         if self._previous is not None:
@@ -79,20 +57,7 @@ class AndersonAcceleration:
             self._restarted = self._restarted[rows]
 
     def step(self, h: Tensor, residual: Tensor) -> Tensor:
-        """Return the next iterate.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, n)
-            Current iterate.
-        residual : Tensor of shape (n_problems, n)
-            Its residual.
-
-        Returns
-        -------
-        h : Tensor of shape (n_problems, n)
-            The accelerated iterate.
-        """
+        """Return the next iterate, from this one and its residual, all (n_problems, n)."""
         if self._memory == 0:
             return h + residual
         self._remember(h, residual)
@@ -100,6 +65,9 @@ class AndersonAcceleration:
         if used == 0:
             return h + residual
         gram, differences = self._gram[:, :used, :used], self._differences[:, :used]
+        # The normal equations for gamma, in differences of unit length: residuals shrink from step
+        # to step, and the ridge, relative to a diagonal of ones, is then the same for all of them.
+        # Differences of zero, which were forgotten, get no coefficient.
         diagonal = gram.diagonal(dim1=1, dim2=2)
         scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
         system = gram * scale[:, :, None] * scale[:, None, :]
@@ -116,6 +84,7 @@ class AndersonAcceleration:
             return
         slot = self._count % self._memory
         difference = residual - previous[1]
+        # A column of Delta H + Delta R, the change of the image G(h): what the next iterate takes.
         step = h - previous[0] + difference
         if self._restarted is not None:
             kept = (~self._restarted)[:, None]

@@ -25,20 +25,12 @@ _LEAST_SIZE, _SIZES_PER_OCTAVE = 16, 8
 
 @dataclass(frozen=True)
 class RowMinima:
-    r"""Minimisers of a batch of functions, as a batched method has found them.
+    r"""Minimisers of n functions, as a batched method has found them.
 
-    Attributes
-    ----------
-    argument : Tensor of shape (n, d)
-        Last point of every row.
-    value : Tensor of shape (n,)
-        Its value.
-    gradient_norm : Tensor of shape (n,)
-        Root mean square of the entries of its gradient, :math:`\|g\|_2 / \sqrt{d}`.
-    n_iter : Tensor of int64, shape (n,)
-        Trial points of every row; each is one evaluation, on top of the one at the start.
-    converged : Tensor of bool, shape (n,)
-        Whether `gradient_norm` is at most the tolerance.
+    `argument` (n, d) holds the last points, `value` (n,) their values, `gradient_norm` (n,) the
+    root mean square of their gradients, :math:`\|g\|_2 / \sqrt{d}`, `n_iter` (n,) the trial points,
+    each one evaluation on top of that at the start, `converged` (n,) whether that norm is at most
+    the tolerance.
     """
 
     argument: Tensor
@@ -57,67 +49,31 @@ def batched_lbfgs(
     tol: float = 1e-3,
     memory_size: int = 10,
 ) -> RowMinima:
-    r"""Minimise one smooth function per row.
+    """Minimise one smooth function per row of x_init (n, d), all rows evaluated together.
 
-    Each row runs its own L-BFGS iteration [1]_ with a backtracking line search; all rows are
-    evaluated together. Rows that have converged leave the batch.
+    ``value_and_gradient(x, rows)`` takes points (k, d) and the indices (k,) of the functions to
+    evaluate there, and returns values (k,) and gradients (k, d). A row stops where the root mean
+    square of its gradient is at most `tol`, after `max_iter` trial points, or where it cannot make
+    a step; it never raises for lack of convergence. The result of a row does not depend on the
+    other rows, up to rounding. Precision and device are those of `x_init`.
 
-    Parameters
-    ----------
-    value_and_gradient : callable
-        Called as ``value_and_gradient(x, rows)`` with points of shape (k, d) and the indices, of
-        shape (k,), of the functions to evaluate there. Returns values of shape (k,) and gradients
-        of shape (k, d).
-    x_init : Tensor of shape (n, d)
-        Where to start. Precision and device of all computations.
-    max_iter : int, default=50
-        Trial points per row.
-    tol : float, default=1e-3
-        A row stops when the root mean square of its gradient is at most this.
-    memory_size : int, default=10
-        Pairs of differences that approximate the Hessian of a row.
+    Each row runs Algorithms 7.4 and 7.5 of [1] with `memory_size` pairs of differences and a
+    backtracking line search. The start takes the Hessian for the identity: the first trial point is
+    a full gradient step.
 
-    Returns
-    -------
-    result : RowMinima
-        Never raises for lack of convergence.
-
-    Notes
-    -----
-    The start takes the Hessian for the identity: the first trial point is a full gradient step.
-
-    - A trial point is accepted if the value decreases sufficiently (Armijo), or, where the
-      change drowns in rounding, if the slope along the step says so: the approximate condition
-      of [2]_. Its gradient comes with the value, so an accepted first trial costs one evaluation.
+    - A trial point is accepted if the value decreases sufficiently (Armijo), or, where the change
+      drowns in rounding, if the slope along the step says so: the approximate condition (4.1) of
+      [2]. Its gradient comes with the value, so an accepted first trial costs one evaluation.
     - The differences seen at a rejected trial point enter the memory as well. The next direction
       then knows the curvature that spoiled the step, which replaces interpolation along the old
       direction. Repeated rejections shorten the step, so that it becomes acceptable in the end.
     - Pairs without positive curvature are skipped, and so are trial points that were rejected
       because they lie far outside; a trial point that is not finite is rejected.
     - Where the slope does not change along an accepted step, the next one is longer.
-    - A row that cannot make a step stops.
 
-    The result of a row does not depend on the other rows, up to rounding.
-
-    References
-    ----------
-    .. [1] Nocedal, J. and Wright, S. (2006). Numerical optimization, Algorithms 7.4 and 7.5.
-    .. [2] Hager, W. and Zhang, H. (2005). A new conjugate gradient method with guaranteed descent
-       and an efficient line search. SIAM Journal on Optimization, 16(1), equation (4.1).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.numerics.lbfgs import batched_lbfgs
-    >>> curvature = torch.tensor([0.5, 2.0, 30.0])
-    >>> def quadratics(x, rows):
-    ...     gradient = curvature[rows, None] * (x - 1.0)
-    ...     return 0.5 * ((x - 1.0) * gradient).sum(1), gradient
-    >>> result = batched_lbfgs(quadratics, torch.zeros(3, 2), tol=1e-5)
-    >>> result.converged
-    tensor([True, True, True])
-    >>> torch.dist(result.argument, torch.ones(3, 2)) < 1e-4
-    tensor(True)
+    [1] Nocedal, J. and Wright, S. (2006). Numerical optimization.
+    [2] Hager, W. and Zhang, H. (2005). A new conjugate gradient method with guaranteed descent
+    and an efficient line search. SIAM Journal on Optimization, 16(1).
     """
     batch = _Batch(value_and_gradient, x_init.detach(), tol, memory_size)
     result = RowMinima(
@@ -169,6 +125,9 @@ class _Memory:
         """Return minus the inverse Hessian times the gradient: the two-loop recursion."""
         if self._scale is None:
             return -gradient
+        # Algorithm 7.4 of Nocedal and Wright. With <step, change> = 1 for each pair there is
+        # nothing to divide by, and `_scale` is the inverse Hessian to start from of their equation
+        # 7.20, from the last pair.
         direction, first = gradient, []
         for step, change in reversed(self._pairs):
             first.append((step * direction).sum(1, keepdim=True))
@@ -246,12 +205,16 @@ class _Batch:
         accepted = self._is_better(value, slope, trial_slope) & finite & self.active
         # Over -slope, the curvature along the step relative to what the direction had assumed.
         bend = trial_slope - slope
+        # No more than rounding: linear as far as one sees, so there is nothing to remember, and the
+        # next step is longer.
         flat = bend.abs() <= -100 * torch.finfo(x.dtype).eps * slope
         usable = finite & (bend > 0) & ~flat & (accepted | (bend <= -_MAX_BEND * slope))
         change = gradient - self.gradient
+        # What is not finite is rejected: without rejections there is nothing to clear or to undo.
         rejected = (~accepted).nonzero()[:, 0]
         if len(rejected):
             change.index_fill_(0, (~finite).nonzero()[:, 0], 0.0)
+        # <step, change> is the length of the step times the change of the slope along it.
         self.memory.push(x - self.x, change, self.step * bend, usable)
         self.n_trials = self.n_trials + self.active
         step = torch.where(flat, 4.0 * self.step, 1.0)

@@ -5,40 +5,14 @@ from torch import Tensor
 
 
 def weighted_mean(x: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of rows.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, n_features)
-        Rows.
-    weights : Tensor of shape (n,)
-        Weights that sum to one.
-
-    Returns
-    -------
-    mean : Tensor of shape (n_features,)
-        The mean.
-    """
+    """Mean (d,) of rows (n, d) with weights (n,) that sum to one."""
     # Relative to one row: equal rows then have exactly that row as their mean, and clouds far
     # from the origin keep their digits.
     return x[0] + weights @ (x - x[0])
 
 
 def weighted_covariance(x: Tensor, weights: Tensor) -> Tensor:
-    """Covariance of weighted rows (normalised by the sum of the weights, which is one).
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, n_features)
-        Rows.
-    weights : Tensor of shape (n,)
-        Weights that sum to one.
-
-    Returns
-    -------
-    covariance : Tensor of shape (n_features, n_features)
-        The maximum-likelihood covariance.
-    """
+    """Maximum-likelihood covariance (d, d) of rows (n, d) with weights (n,) that sum to one."""
     centred = x - weighted_mean(x, weights)
     return centred.T @ (weights[:, None] * centred)
 
@@ -59,23 +33,11 @@ def regularized(matrix: Tensor, amount: Tensor | float, keep: float = 1.0) -> Te
 
 
 def symmetric_power(matrix: Tensor, power: float) -> Tensor:
-    """Power of positive semi-definite matrices; negative powers act on their range only.
-
-    Parameters
-    ----------
-    matrix : Tensor of shape (..., d, d)
-        Symmetric positive semi-definite.
-    power : float
-        Exponent, such as 0.5 or -0.5.
-
-    Returns
-    -------
-    power : Tensor of shape (..., d, d)
-        Eigenvalues below ``d * eps * largest`` count as zero, and stay zero.
-    """
+    """Power of positive semi-definite matrices (..., d, d); negative ones act on their range."""
     values, vectors = torch.linalg.eigh(0.5 * (matrix + matrix.mT))
     relative = values.shape[-1] * torch.finfo(values.dtype).eps
     floor = relative * values.abs().amax(-1, keepdim=True)
+    # What is zero up to rounding is zero, and stays zero: a negative power would blow it up.
     kept = values > floor
     powered = torch.where(kept, values.clamp_min(0.0), torch.ones_like(values)) ** power
     powered = torch.where(kept, powered, torch.zeros_like(powered))
@@ -83,7 +45,7 @@ def symmetric_power(matrix: Tensor, power: float) -> Tensor:
 
 
 def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor:
-    r"""Linear part of the (entropic) optimal map between centred Gaussians.
+    r"""Linear part of the (entropic) optimal map from N(0, A) to N(0, B), all (..., d, d).
 
     .. math::
 
@@ -91,26 +53,9 @@ def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor
             - \tfrac{\epsilon}{4} I \Big) A^{-1/2}
 
     for the cost :math:`\|x - y\|^2` and the penalty :math:`\epsilon\, KL(P \| a \otimes b)`:
-    the conditional mean of the optimal plan between N(0, A) and N(0, B) is :math:`K x` [1]_.
-
-    Parameters
-    ----------
-    source : Tensor of shape (..., d, d)
-        Covariance A.
-    target : Tensor of shape (..., d, d)
-        Covariance B.
-    epsilon : float, default=0.0
-        Entropic regularisation; 0 gives the optimal map.
-
-    Returns
-    -------
-    linear : Tensor of shape (..., d, d)
-        Symmetric; zero on the null space of A.
-
-    References
-    ----------
-    .. [1] Janati, H., Muzellec, B., Peyre, G. and Cuturi, M. (2020). Entropic optimal transport
-       between unbalanced Gaussian measures has a closed form. NeurIPS, Theorem 1.
+    the conditional mean of the optimal plan is :math:`K x`. Symmetric; zero on the null space of A.
+    Theorem 1 of Janati, Muzellec, Peyre and Cuturi (2020), Entropic optimal transport between
+    unbalanced Gaussian measures has a closed form, NeurIPS.
     """
     # In units of the covariances: their products leave the range of floats before they do.
     source, source_size = _scaled(source)
@@ -128,21 +73,10 @@ def gaussian_map(source: Tensor, target: Tensor, epsilon: float = 0.0) -> Tensor
 
 
 def bures_squared_distance(source: Tensor, target: Tensor) -> Tensor:
-    r"""Squared Bures distance between covariances.
+    r"""Squared Bures distance (), not negative, of covariances A and B (d, d).
 
-    .. math:: \mathrm{tr} A + \mathrm{tr} B - 2\, \mathrm{tr} (A^{1/2} B A^{1/2})^{1/2}
-
-    Parameters
-    ----------
-    source : Tensor of shape (d, d)
-        Covariance A.
-    target : Tensor of shape (d, d)
-        Covariance B.
-
-    Returns
-    -------
-    distance : Tensor of shape ()
-        The squared 2-Wasserstein distance between N(0, A) and N(0, B), not negative.
+    .. math:: W_2^2(N(0, A), N(0, B)) = \mathrm{tr} A + \mathrm{tr} B
+        - 2\, \mathrm{tr} (A^{1/2} B A^{1/2})^{1/2}
     """
     traces = torch.trace(source) + torch.trace(target)
     source, source_size = _scaled(source)
@@ -161,54 +95,26 @@ def _scaled(covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_potential(y: Tensor, source: Tensor, target: Tensor, epsilon: float) -> Tensor:
-    r"""Target potential of the entropic problem between two centred Gaussians.
+    r"""Target potential (..., m), at y (..., m, d), of entropic transport of centred Gaussians.
 
-    .. math:: g(y) = y^\top (I - K) y
+    .. math:: g(y) = y^\top (I - K) y, \text{ up to a constant},
 
     where K is the entropic map from target to source: the gradient of g is :math:`2 (y - K y)`,
     twice the mean displacement of the mass that arrives at y.
-
-    Parameters
-    ----------
-    y : Tensor of shape (..., m, d)
-        Centred target points.
-    source : Tensor of shape (..., d, d)
-        Covariance of the source.
-    target : Tensor of shape (..., d, d)
-        Covariance of the target.
-    epsilon : float
-        Entropic regularisation.
-
-    Returns
-    -------
-    potential : Tensor of shape (..., m)
-        Up to a constant.
     """
     return (y * (y - y @ gaussian_map(target, source, epsilon))).sum(-1)
 
 
 def gaussian_fit_potential(x: Tensor, y: Tensor, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
-    r"""Target potentials of the Gaussian problems with the moments of weighted points.
+    r"""Target potentials (k, m) of Gaussians with the moments of points x, y (n, d), (m, d).
 
     .. math::
 
-        g(y) = (y - m_b)^\top (I - K) (y - m_b) + 2 (y - m_b)^\top (m_b - m_a)
+        g(y) = (y - m_b)^\top (I - K) (y - m_b) + 2 (y - m_b)^\top (m_b - m_a),
 
-    where K is the entropic map from N(m_b, B) to N(m_a, A), both centred.
-
-    Parameters
-    ----------
-    x, y : Tensor of shape (n, d), (m, d)
-        Source and target points.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights that sum to one.
-    epsilon : float
-        Entropic regularisation.
-
-    Returns
-    -------
-    potentials : Tensor of shape (n_problems, m)
-        Up to a constant. Memory O(n_problems (n + m) d).
+    up to a constant, where K is the entropic map from N(m_b, B) to N(m_a, A), both centred.
+    One problem for each row of the weights a, b (k, n), (k, m), which sum to one. In memory
+    O(k (n + m) d).
     """
     # Relative to one point: clouds far from the origin keep their digits.
     origin = x[0]

@@ -19,37 +19,11 @@ _SEED = 0
 
 
 def hessian(potential: Any, x: Tensor) -> Tensor:
-    r"""Compute :math:`\nabla^2 f(x_i)` for every row.
+    r"""Compute :math:`\nabla^2 f(x_i)`, (n, d, d), symmetric and without a graph, for rows (n, d).
 
-    Parameters
-    ----------
-    potential : torch.nn.Module or callable
-        Maps a tensor of shape (n, n_features) to one of shape (n,). Rows must not influence each
-        other. Its method ``value_and_gradient``, if it has one, is used.
-    x : Tensor of shape (n, n_features)
-        Points. Precision and device of all computations.
-
-    Returns
-    -------
-    hessians : Tensor of shape (n, n_features, n_features)
-        Symmetric matrices, without a graph, whether or not gradients are enabled.
-
-    See Also
-    --------
-    hessian_log_determinant : Without holding the matrices of all rows.
-
-    Notes
-    -----
-    One pass forward and `n_features` backward, over tiles of rows. Where the gradient jumps, as
-    that of a piecewise linear network does, the Hessian is that of the piece of the point.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.numerics.log_determinant import hessian
-    >>> hessian(lambda x: x[:, 0] ** 2 * x[:, 1], torch.tensor([[1.0, 3.0]]))
-    tensor([[[6., 2.],
-             [2., 0.]]])
+    One pass forward and d backward, over tiles of rows. Where the gradient jumps, as that of a
+    piecewise linear network does, the Hessian is that of the piece of the point. The potential is
+    as in `skot.numerics.value_and_gradient`.
     """
     n, d = x.shape
     hessians = x.new_empty(n, d, d)
@@ -73,88 +47,38 @@ def hessian_log_determinant(
     n_steps: int = 20,
     generator: Generator | None = None,
 ) -> Tensor:
-    r"""Compute :math:`\log |\det \nabla^2 f(x_i)|` for every row.
+    r"""Compute :math:`\log |\det \nabla^2 f(x_i)|`, (n,), without a graph, for rows (n, d).
 
-    Parameters
-    ----------
-    potential : torch.nn.Module or callable
-        Maps a tensor of shape (n, n_features) to one of shape (n,). Rows must not influence each
-        other. Its method ``value_and_gradient``, if it has one, is used.
-    x : Tensor of shape (n, n_features)
-        Points. Precision and device of all computations.
-    max_exact_features : int, default=64
-        With more features than that, the result is a stochastic estimate.
-    n_probes : int, default=16
-        Random vectors of the estimate. Its standard deviation falls with the square root.
-    n_steps : int, default=20
-        Lanczos steps for every probe, at most `n_features`. Hessians with a larger condition
-        number need more.
-    generator : torch.Generator, default=None
-        Source of the probes, on the CPU. None stands for one with a fixed seed, so that every
-        call takes the same probes; a given one moves on.
+    NaN where the Hessian is not finite. With the map :math:`T = \nabla f` and a density :math:`q`
+    on its target, :math:`\log p(x) = \log q(T(x)) + \log |\det \nabla^2 f(x)|` is the logarithm of
+    the density that T transports to q, if f is strictly convex. Nothing checks that it is: where
+    the Hessian has negative eigenvalues, T may fold, several points have the same image, and p need
+    not integrate to one.
 
-    Returns
-    -------
-    log_determinants : Tensor of shape (n,)
-        Without a graph, whether or not gradients are enabled. NaN where the Hessian is not
-        finite.
-
-    Raises
-    ------
-    ValueError
-        If `n_probes` or `n_steps` is less than 1.
-
-    See Also
-    --------
-    hessian : The matrices.
-
-    Notes
-    -----
-    With the map :math:`T = \nabla f` and a density :math:`q` on its target,
-
-    .. math:: \log p(x) = \log q(T(x)) + \log |\det \nabla^2 f(x)|
-
-    is the logarithm of the density that T transports to q, if f is strictly convex. Nothing
-    checks that it is: where the Hessian has negative eigenvalues, the result is the logarithm of
-    the absolute value. T may then fold, several points have the same image, and p need not
-    integrate to one.
-
-    - Up to `max_exact_features` the Hessian is formed and factorised. The result is
-      :math:`-\infty` where it is exactly singular.
-    - Beyond, the trace of the logarithm is estimated by stochastic Lanczos quadrature
-      (Algorithm 1 of [1]_),
+    - Up to `max_exact_features` the Hessian is formed and factorised. The result is :math:`-\infty`
+      where it is exactly singular.
+    - Beyond, the trace of the logarithm is estimated by stochastic Lanczos quadrature: Algorithm 1
+      of Ubaru, Chen and Saad (2017), Fast estimation of tr(f(A)) via stochastic Lanczos quadrature,
+      SIAM Journal on Matrix Analysis and Applications, 38(4),
 
       .. math:: \mathrm{tr} \log |H| \approx \frac{d}{K} \sum_{k=1}^{K} \sum_{j=1}^{m}
           \tau_{kj}^2 \log |\theta_{kj}|,
 
-      where :math:`\theta_{kj}` are the eigenvalues of the tridiagonal matrix of m Lanczos steps
-      from the k-th vector of random signs, and :math:`\tau_{kj}` the first entries of its
-      eigenvectors. The variance is
+      where :math:`\theta_{kj}` are the eigenvalues of the tridiagonal matrix of m = `n_steps`
+      Lanczos steps from the k-th of K = `n_probes` vectors of random signs, and :math:`\tau_{kj}`
+      the first entries of its eigenvectors. The variance is
       :math:`\frac{2}{K} \sum_{i \ne j} (\log H)_{ij}^2`, and the bias decays as
       :math:`\big((\sqrt{\kappa} - 1) / (\sqrt{\kappa} + 1)\big)^{2m}` with the condition number
-      :math:`\kappa`. It takes `n_probes * n_steps` products with the Hessian where the matrix
-      itself takes `n_features`: raise `max_exact_features` up to that number, if a few matrices
-      fit into memory.
+      :math:`\kappa`. It takes K m products with the Hessian where the matrix itself takes d: raise
+      `max_exact_features` up to that number, if a few matrices fit into memory.
 
       Eigenvalues within rounding of zero are raised to that level: a singular Hessian gives a
       number far below the others, not :math:`-\infty`. For indefinite Hessians the estimate is
       rough, as the logarithm is not smooth between their eigenvalues.
 
-    All rows take the same probes. The result of a row does not depend on the other rows, up to
-    rounding, and the errors of similar rows are similar.
-
-    References
-    ----------
-    .. [1] Ubaru, S., Chen, J. and Saad, Y. (2017). Fast estimation of tr(f(A)) via stochastic
-       Lanczos quadrature. SIAM Journal on Matrix Analysis and Applications, 38(4).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.numerics.log_determinant import hessian_log_determinant
-    >>> curvature = torch.tensor([1.0, 4.0])
-    >>> hessian_log_determinant(lambda x: (curvature * x**2).sum(1) / 2, torch.zeros(1, 2)).exp()
-    tensor([4.])
+    All rows take the same probes, drawn on the CPU: with `generator` None from a fixed seed, the
+    same in every call; a given one moves on. The result of a row does not depend on the other rows,
+    up to rounding, and the errors of similar rows are similar.
     """
     for name, number in (("n_probes", n_probes), ("n_steps", n_steps)):
         if number < 1:

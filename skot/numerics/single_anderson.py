@@ -5,16 +5,9 @@ from scipy.linalg.lapack import dposv
 
 
 class SingleAnderson:
-    r"""The steps of :class:`skot.numerics.anderson.AndersonAcceleration` for one problem.
+    """The steps of `skot.numerics.anderson.AndersonAcceleration` for one problem, weights (n,).
 
     For small problems the number of operations is what counts: about ten here.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n,)
-        Non-negative weights of the norm.
-    memory : int
-        Number of differences kept; 0 gives the plain iteration.
     """
 
     #: Relative ridge on the normal equations: keeps nearly parallel differences harmless.
@@ -35,20 +28,7 @@ class SingleAnderson:
         self._previous = None
 
     def step(self, plain: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """Return the accelerated iterate.
-
-        Parameters
-        ----------
-        plain : ndarray of shape (n,)
-            The image of the current iterate under the fixed-point map.
-        residual : ndarray of shape (n,)
-            Image minus iterate.
-
-        Returns
-        -------
-        h : ndarray of shape (n,)
-            The plain image where nothing is known yet.
-        """
+        """Next iterate from the plain image of this one and the residual, image minus it, (n,)."""
         if self._memory == 0:
             return plain
         weighted = residual * self._root
@@ -56,6 +36,7 @@ class SingleAnderson:
         if previous is None:
             return plain
         slot = self._count % self._memory
+        # Differences of images are the columns of Delta H + Delta R.
         np.subtract(plain, previous[0], out=self._steps[slot])
         np.subtract(weighted, previous[1], out=self._differences[slot])
         self._count += 1
@@ -63,10 +44,12 @@ class SingleAnderson:
         differences, gram = self._differences[:used], self._gram[:used, :used]
         products = differences @ self._differences[slot]
         gram[slot], gram[:, slot] = products, products
+        # The normal equations in differences of unit length, for which one ridge fits all.
         diagonal = gram.diagonal()
         scale = 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
         system = gram * (scale[:, None] * scale)
         system.flat[:: used + 1] = 1.0 + self._RIDGE
+        # LAPACK's own routine: `scipy.linalg.solve` is several operations around it.
         _, solution, failed = dposv(system, (differences @ weighted) * scale)
         if failed:
             return plain

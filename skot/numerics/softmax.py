@@ -5,20 +5,7 @@ from torch import Tensor
 
 
 def softmax_tile(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax of each row, in place, and its logsumexp.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (r, m)
-        Overwritten.
-
-    Returns
-    -------
-    probabilities : Tensor of shape (r, m)
-        The storage of `logits`.
-    logsumexp : Tensor of shape (r,)
-        In the dtype of the logits.
-    """
+    """Softmax of each row of logits (r, m), in place, and its logsumexp (r,)."""
     largest = logits.amax(1, keepdim=True)
     logits -= largest
     clamped_exp_(logits)
@@ -28,20 +15,11 @@ def softmax_tile(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clamped_exp_(exponents: Tensor) -> Tensor:
-    """Exponential in place, of exponents cut off where results would become subnormal.
+    """Exponential in place, at least ``exp(-80)`` in float32 and ``exp(-300)`` in float64.
 
-    Subnormal numbers make the exponential, and every product with them, slower by one to two
-    orders of magnitude on a CPU. In float64 the product of two results is an ordinary number too.
-
-    Parameters
-    ----------
-    exponents : Tensor
-        Overwritten.
-
-    Returns
-    -------
-    values : Tensor
-        At least ``exp(-80)`` in float32 and ``exp(-300)`` in float64.
+    Below, results would become subnormal. Such numbers make the exponential, and every product with
+    them, slower by one to two orders of magnitude on a CPU. In float64 the product of two results
+    is an ordinary number too.
     """
     lowest = -80.0 if exponents.dtype == torch.float32 else -300.0
     return exponents.clamp_(min=lowest).exp_()

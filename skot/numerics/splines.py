@@ -25,16 +25,9 @@ _EXACT_NODES = 3
 class PathBasis:
     """Shapes of deviations from the straight line, at the nodes of a quadrature.
 
-    Attributes
-    ----------
-    times : Tensor of shape (n_times,)
-        Nodes in [0, 1], ascending.
-    weights : Tensor of shape (n_times,)
-        Weights of the quadrature, summing to one; zeros for times of one's own choice.
-    position : Tensor of shape (n_times, n_knots)
-        The shapes.
-    velocity : Tensor of shape (n_times, n_knots)
-        Their derivatives in time.
+    `times` (n_times,) ascend in [0, 1]; `weights` (n_times,) sum to one, or are zeros for times of
+    one's own choice; `position`, `velocity` (n_times, n_knots) are the shapes and their
+    derivatives.
     """
 
     times: Tensor
@@ -48,18 +41,7 @@ class PathBasis:
         return self.position.shape[1]
 
     def at(self, times: Tensor) -> "PathBasis":
-        """Evaluate the same shapes at other times.
-
-        Parameters
-        ----------
-        times : Tensor of shape (n_times,)
-            In [0, 1].
-
-        Returns
-        -------
-        basis : PathBasis
-            Without weights, in the precision and on the device of this one.
-        """
+        """Evaluate the same shapes at other times (n_times,) in [0, 1]; without weights."""
         position, velocity = _shapes(self.n_knots, times.double().cpu().numpy())
         like = self.position
         return PathBasis(
@@ -67,59 +49,19 @@ class PathBasis:
         )
 
     def to(self, like: Tensor) -> "PathBasis":
-        """Move to the precision and device of a tensor.
-
-        Parameters
-        ----------
-        like : Tensor
-            The tensor.
-
-        Returns
-        -------
-        basis : PathBasis
-            The same shapes and nodes.
-        """
+        """Move to the precision and device of a tensor."""
         names = ("times", "weights", "position", "velocity")
         return replace(self, **{name: getattr(self, name).to(like) for name in names})
 
 
 def path_basis(n_knots: int, n_nodes: int = 4) -> PathBasis:
-    r"""Return the shapes of splines with equally spaced knots, and a quadrature in time.
+    """Shapes of splines with equally spaced knots, and a quadrature in time.
 
-    Parameters
-    ----------
-    n_knots : int
-        Inner knots; with 0 there is nothing but the straight line.
-    n_nodes : int, default=4
-        Gauss-Legendre nodes between two knots. With 3 or more the kinetic energy of a spline is
-        exact; barriers want a resolution of their own.
-
-    Returns
-    -------
-    basis : PathBasis
-        In float64, on the CPU; ``(n_knots + 1) * n_nodes`` times.
-
-    Notes
-    -----
-    With the values k of a natural spline :math:`\delta` at its knots, the coordinates z are those
-    in which the Gram matrices of :math:`\delta'` and :math:`\delta` are the identity and diagonal:
-    :math:`\int |\delta'|^2 = |z|^2` and :math:`\int \delta^2 = \sum_k \mu_k z_k^2`, with
-    :math:`\mu_1 > \mu_2 > \dots`, about :math:`1 / (k \pi)^2`.
-
-    References
-    ----------
-    .. [1] Pooladian, A.-A., Domingo-Enrich, C., Chen, R. T. Q. and Amos, B. (2024). Neural
-       optimal transport with Lagrangian costs. UAI, Section 3.2 (splines for the paths).
-
-    Examples
-    --------
-    >>> from skot.numerics.splines import path_basis
-    >>> basis = path_basis(4)
-    >>> basis.position.shape
-    torch.Size([20, 4])
-    >>> gram = basis.velocity.T @ (basis.weights[:, None] * basis.velocity)
-    >>> bool((gram - torch.eye(4)).abs().max() < 1e-12)
-    True
+    There are ``(n_knots + 1) * n_nodes`` times. Without inner knots there is nothing but the
+    straight line. With 3 or more Gauss-Legendre nodes between two knots the kinetic energy of a
+    spline is exact; barriers want a resolution of their own. In float64, on the CPU. Splines for
+    the paths: Section 3.2 of Pooladian, Domingo-Enrich, Chen and Amos (2024), Neural optimal
+    transport with Lagrangian costs, UAI.
     """
     times, weights = _quadrature(n_knots + 1, n_nodes)
     position, velocity = _shapes(n_knots, times)
@@ -142,12 +84,15 @@ def _shapes(n_knots: int, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if n_knots == 0:
         return np.zeros((len(times), 0)), np.zeros((len(times), 0))
     knots = np.linspace(0.0, 1.0, n_knots + 2)
+    # One spline a knot, one there and zero at the others: the coordinates are values at the knots.
     cardinal = CubicSpline(knots, np.eye(n_knots + 2)[:, 1:-1], bc_type="natural")
     nodes, weights = _quadrature(n_knots + 1, _EXACT_NODES + 1)
     values, slopes = cardinal(nodes), cardinal(nodes, 1)
     mass = values.T @ (weights[:, None] * values)
     energy = slopes.T @ (weights[:, None] * slopes)
-    # Of unit energy, from the smoothest to the roughest, all of them rising at first.
+    # Gram matrices E of delta' and M of delta. The pencil M v = mu E v makes E the identity and M
+    # diagonal: int |delta'|^2 = |z|^2 and int delta^2 = sum_k mu_k z_k^2, with mu_k falling, about
+    # 1 / (k pi)^2. Of unit energy, from the smoothest to the roughest, all of them rising at first.
     modes = scipy.linalg.eigh(mass, energy)[1][:, ::-1]
     modes = modes * np.sign(cardinal(0.0, 1) @ modes)
     return cardinal(times) @ modes, cardinal(times, 1) @ modes

@@ -7,44 +7,12 @@ from torch import Tensor
 
 
 def value_and_gradient(potential: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Compute :math:`f(x_i)` and :math:`\nabla f(x_i)` for every row.
+    r"""Compute :math:`f(x_i)`, (n,), and :math:`\nabla f(x_i)`, (n, d), for every row of x (n, d).
 
-    A potential that has a method ``value_and_gradient`` is asked; any other callable is
-    differentiated.
-
-    Parameters
-    ----------
-    potential : torch.nn.Module or callable
-        Maps a tensor of shape (n, n_features) to one of shape (n,). Rows must not influence each
-        other.
-    x : Tensor of shape (n, n_features)
-        Points.
-
-    Returns
-    -------
-    values : Tensor of shape (n,)
-        Values of the potential.
-    gradients : Tensor of shape (n, n_features)
-        Its gradients with respect to the points.
-
-    Raises
-    ------
-    ValueError
-        If the potential does not return one value per row.
-
-    Notes
-    -----
-    Where gradients are enabled, both results can be differentiated with respect to the parameters
-    of the potential, and with respect to `x` if it requires it. Under `torch.no_grad` they carry
-    no graph.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.numerics.value_and_gradient import value_and_gradient
-    >>> with torch.no_grad():
-    ...     value_and_gradient(lambda x: (x**2).sum(1) / 2, torch.tensor([[3.0, 4.0]]))
-    (tensor([12.5000]), tensor([[3., 4.]]))
+    A potential that has a method ``value_and_gradient`` is asked; any other callable, from (n, d)
+    to (n,) where rows do not influence each other, is differentiated. Where gradients are enabled,
+    both results can be differentiated with respect to the parameters of the potential, and with
+    respect to `x` if it requires it. Under `torch.no_grad` they carry no graph.
     """
     own = getattr(potential, "value_and_gradient", None)
     if own is not None:

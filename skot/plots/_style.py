@@ -27,25 +27,7 @@ CURVE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 
 
 def new_axes(caller: str, ax: Any = None) -> Any:
-    """Return `ax`, or the axes of a new figure, without the frame's upper and right lines.
-
-    Parameters
-    ----------
-    caller : str
-        The method that plots, for the message of the error.
-    ax : matplotlib Axes, default=None
-        The axes to draw on.
-
-    Returns
-    -------
-    ax : matplotlib Axes
-        The axes to draw on.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
+    """Return `ax`, or the axes of a new figure, without the frame's upper and right lines."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -64,15 +46,7 @@ def new_axes(caller: str, ax: Any = None) -> Any:
 def as_array(values: Any) -> Any:
     """Take tensors to arrays, and what is no tensor to itself.
 
-    Parameters
-    ----------
-    values : array-like or torch.Tensor
-        Anything.
-
-    Returns
-    -------
-    values : array-like
-        Of a tensor in half precision, of which NumPy does not have all kinds, in single precision.
+    Half precision becomes single: NumPy does not have all kinds of it.
     """
     if not hasattr(values, "detach"):
         return values
@@ -82,45 +56,12 @@ def as_array(values: Any) -> Any:
 
 
 def as_points(values: Any, *, min_features: int = 2, allow_nd: bool = False) -> np.ndarray:
-    """Take arrays, data frames and tensors to arrays of enough columns.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_rows, n_features)
-        What is to be drawn.
-    min_features : int, default=2
-        The least number of columns.
-    allow_nd : bool, default=False
-        Whether there may be more axes than two.
-
-    Returns
-    -------
-    points : ndarray
-        The same, finite.
-
-    Raises
-    ------
-    ValueError
-        If there are too few columns, or values that are not finite.
-    """
+    """Take what is to be drawn, (n_rows, n_features), to a finite array of enough columns."""
     return check_array(as_array(values), ensure_min_features=min_features, allow_nd=allow_nd)
 
 
 def like_points(rows: np.ndarray, given: Any) -> Any:
-    """Put rows into a data frame, if points came in one: an estimator knows them by their names.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features)
-        The rows.
-    given : array-like of shape (n_points, n_features)
-        The points as they came.
-
-    Returns
-    -------
-    rows : ndarray or data frame
-        The same rows.
-    """
+    """Put rows into a data frame, if points came in one: an estimator knows them by their names."""
     names = feature_names(given)
     if names is None:
         return rows
@@ -130,18 +71,8 @@ def like_points(rows: np.ndarray, given: Any) -> Any:
 def check_columns(clouds: Mapping[str, np.ndarray | None], features: Any = None) -> None:
     """Find out, before there is a figure, whether points have the columns that are drawn.
 
-    Parameters
-    ----------
-    clouds : mapping of str to ndarray or None
-        Points by the name for the message, with the columns on the last axis. The first has as
-        many columns as the others should; None is left out.
-    features : tuple of two int, default=None
-        The columns that are drawn. None does not check them.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of columns differ, or `features` are not two of them.
+    The clouds, by the name for the message and with columns on the last axis, have as many columns
+    as the first; None is left out. `features` are two of them; None does not check them.
     """
     widths = {name: points.shape[-1] for name, points in clouds.items() if points is not None}
     first, n_columns = next(iter(widths.items()))
@@ -159,20 +90,7 @@ def check_columns(clouds: Mapping[str, np.ndarray | None], features: Any = None)
 
 
 def spread_rows(n_rows: int, n_chosen: int) -> np.ndarray:
-    """Choose rows that are spread evenly.
-
-    Parameters
-    ----------
-    n_rows : int
-        Rows to choose from.
-    n_chosen : int
-        How many, if there are as many.
-
-    Returns
-    -------
-    rows : ndarray of shape (min(n_rows, n_chosen),)
-        Their indices, in ascending order.
-    """
+    """Choose rows that are spread evenly: ascending indices (min(n_rows, n_chosen),)."""
     return np.linspace(0, n_rows - 1, min(n_rows, n_chosen)).round().astype(int)
 
 
@@ -187,31 +105,10 @@ def draw_cloud(
     sizes: tuple[float, float] = (4.0, 26.0),
     edge: float = 0.0,
 ) -> Any:
-    """Draw points, with smaller markers for larger clouds, so that their shape stays visible.
+    """Draw points (n, 2), smaller ones for larger clouds, so that their shape stays visible.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes to draw on.
-    points : ndarray of shape (n_rows, 2)
-        The points.
-    role : {"source", "target", "transported"}
-        What they are: their colour, marker and name.
-    zorder : int
-        What is drawn over what.
-    alpha : float, default=None
-        Opacity.
-    size : float, default=4000.0
-        The area of all markers together, in points squared.
-    sizes : tuple of two float, default=(4.0, 26.0)
-        The least and the largest area of a marker.
-    edge : float, default=0.0
-        Width of a white line around a marker.
-
-    Returns
-    -------
-    cloud : matplotlib PathCollection
-        What was drawn.
+    `size` is the area of all markers together, in points squared, `sizes` the least and the largest
+    of one, and `edge` the width of a white line around it.
     """
     return ax.scatter(
         points[:, 0],
@@ -228,25 +125,9 @@ def draw_cloud(
 
 
 def draw_ticks(ax: Any, values: np.ndarray, role: str, *, axis: str, place: float = 0.0) -> Any:
-    """Draw short lines along an axis, which show how values are spread.
+    """Draw short lines along an axis, at values (n,), which show how values are spread.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes to draw on.
-    values : ndarray of shape (n_rows,)
-        Places along the axis.
-    role : {"source", "target"}
-        What they are: their colour and name.
-    axis : {"x", "y"}
-        The axis that they are along.
-    place : float, default=0.0
-        Where they are across it, from 0 to 1.
-
-    Returns
-    -------
-    ticks : matplotlib PathCollection
-        What was drawn.
+    Across the axis they are at `place`, from 0 to 1.
     """
     across = np.full(len(values), place)
     along_x = axis == "x"
@@ -264,32 +145,14 @@ def draw_ticks(ax: Any, values: np.ndarray, role: str, *, axis: str, place: floa
 
 
 def name_axes(ax: Any, names: Any, features: Any) -> None:
-    """Write the names of two columns along the axes.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes.
-    names : sequence of str or None
-        Names of all columns. None writes nothing.
-    features : tuple of two int
-        The two that are drawn.
-    """
+    """Write the names of the two columns drawn along the axes; without names, nothing."""
     if names is not None:
         names = np.asarray(names)
         ax.set(xlabel=names[features[0]], ylabel=names[features[1]])
 
 
 def set_limits(ax: Any, xlim: Any, ylim: Any) -> None:
-    """Set how far axes reach, and leave them their direction.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes.
-    xlim, ylim : tuple of two float
-        The least and the largest value.
-    """
+    """Set how far axes reach, least and largest, and leave them their direction."""
     ax.set_xlim(xlim[::-1] if ax.xaxis_inverted() else xlim)
     ax.set_ylim(ylim[::-1] if ax.yaxis_inverted() else ylim)
 
@@ -297,21 +160,7 @@ def set_limits(ax: Any, xlim: Any, ylim: Any) -> None:
 def colorbar_beside(ax: Any, drawn: Any, label: str, ticks: Any = None) -> Any:
     """Draw a scale of colours to the right of axes.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes.
-    drawn : matplotlib ScalarMappable
-        What has the colours.
-    label : str
-        What they stand for.
-    ticks : matplotlib Locator, default=None
-        Where there are numbers. None leaves that to matplotlib.
-
-    Returns
-    -------
-    colorbar : matplotlib Colorbar
-        In axes of its own that are as high as the first, whatever the shape of those.
+    In axes of its own that are as high as the first, whatever the shape of those.
     """
     beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
     colorbar = ax.figure.colorbar(drawn, cax=beside, label=label, ticks=ticks)
@@ -320,15 +169,7 @@ def colorbar_beside(ax: Any, drawn: Any, label: str, ticks: Any = None) -> Any:
 
 
 def legend_above(ax: Any, handles: list[Any]) -> None:
-    """Put one row of names above the points.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes, whose margin makes room.
-    handles : list of matplotlib Artist or None
-        What is named, in this order; None is left out.
-    """
+    """Put one row of names above the points, into the margin, in this order and without None."""
     handles = [handle for handle in handles if handle is not None]
     ax.margins(x=0.05, y=0.12)
     legend = ax.legend(

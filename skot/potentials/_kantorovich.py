@@ -131,5 +131,6 @@ class KantorovichPotential:
         gradients = self.unit * frame.target_gradient_back(slope)
         if not self.shifted:
             return gradients
+        # The gradient of B, where (y - m_y) + (m_y - m_x) is y - m_x.
         change = y.to(rows) - frame.source_mean - frame.scale * frame.target_gradient_back(rows)
         return gradients + self.unit / frame.scale * change

@@ -39,17 +39,10 @@ class Snapshots:
         self._taken.append((counts, copies))
 
     def restore(self, before: int) -> bool:
-        """Go back to the latest weights whose loss is finite, with empty optimizer moments.
+        """Go back to the latest weights from before a step, with empty optimizer moments.
 
-        Parameters
-        ----------
-        before : int
-            Index of the step whose loss is not finite: weights from before it gave a finite one.
-
-        Returns
-        -------
-        found : bool
-            Without such weights the state goes back to the earliest ones, with False.
+        The step is the first whose loss is not finite, so theirs was. Without any, the state goes
+        back to the earliest ones, with False.
         """
         state = self._state
         good = [taken for taken in self._taken if taken[0]["iteration"] < before]
@@ -70,14 +63,6 @@ class Snapshots:
 def takes_snapshot(count: int) -> bool:
     """Say whether to copy the weights after so many steps of a run.
 
-    Parameters
-    ----------
-    count : int
-        Number of steps taken.
-
-    Returns
-    -------
-    takes : bool
-        At multiples of 100 and, because trouble tends to come early, at the powers of two before.
+    At multiples of 100 and, because trouble tends to come early, at the powers of two before.
     """
     return count % _EVERY == 0 or (count < _EVERY and count & (count - 1) == 0)

@@ -122,6 +122,7 @@ class CTransformObjective:
             (gradients,) = torch.autograd.grad(values.sum(), leaf)
         with torch.no_grad():
             y = y.detach()
+            # Apart from the action: many potentials have a gradient of their own, without a graph.
             potential, slope = value_and_gradient(self.potential, y)
             values, slope = values.detach() - potential, -slope
             if self.bounds is not None:
@@ -132,6 +133,7 @@ class CTransformObjective:
                 anchor = self.anchor.index_select(0, rows)
                 values = values + 0.5 * self.proximity * (y - anchor).square().sum(1)
                 slope = slope + self.proximity * (y - anchor)
+            # The chain rule: u holds y times the stretch.
             gradients[:, : y.shape[1]] += slope / self._stretch
         return values, gradients
 
