@@ -13,7 +13,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import estimator_has, route, take_rows
-from skot.adaptation._responses import ResponsesMixin
 from skot.base import ComponentParamsMixin, check_component
 from skot.transport import SinkhornTransport
 from skot.utils._callbacks import CallbackSupportMixin, fit_part, with_callbacks
@@ -33,7 +32,7 @@ _RESPONSES = ("predict", "predict_proba", "predict_log_proba", "decision_functio
 
 
 class DomainAdaptation(
-    ComponentParamsMixin, ResponsesMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+    ComponentParamsMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Train an estimator for a target sample with the labels of a source sample.
 
@@ -212,6 +211,78 @@ class DomainAdaptation(
         with fit_part(self, transport, X, labels):
             moved = transport.fit_transform(check_points(X), labels, **metadata)
         return transport, to_numpy(moved)
+
+    @available_if(estimator_has("predict"))
+    def predict(self, X: Any, **params: Any) -> np.ndarray:
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,)
+            Predictions of the estimator.
+        """
+        return self._respond("predict", X, params)
+
+    @available_if(estimator_has("predict_proba"))
+    def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
+        """Predict the probability of each class for target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`.
+        """
+        return self._respond("predict_proba", X, params)
+
+    @available_if(estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
+        """Predict the logarithm of the probability of each class for target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`.
+        """
+        return self._respond("predict_log_proba", X, params)
+
+    @available_if(estimator_has("decision_function"))
+    def decision_function(self, X: Any, **params: Any) -> np.ndarray:
+        """Decision function of the estimator for target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_rows,) or (n_rows, n_classes)
+            As the estimator gives it.
+        """
+        return self._respond("decision_function", X, params)
 
     def _respond(self, method: str, X: Any, params: dict) -> np.ndarray:
         check_is_fitted(self, "estimator_")
