@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import estimator_has, route, take_rows
-from skot.adaptation._responses import ResponsesMixin
+from skot.adaptation._moving import check_frozen, fit_and_move, rows_for
 from skot.base import ComponentParamsMixin, check_component
 from skot.transport import SinkhornTransport
 from skot.utils._callbacks import CallbackSupportMixin, fit_part, with_callbacks
@@ -21,7 +21,6 @@ from skot.utils._labels import as_label_array, mask_labels
 from skot.utils._sklearn import HasMethods, StrOptions, fit_context
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import (
-    check_points,
     check_sample_domain,
     known_labels,
     split_domains,
@@ -33,7 +32,7 @@ _RESPONSES = ("predict", "predict_proba", "predict_log_proba", "decision_functio
 
 
 class DomainAdaptation(
-    ComponentParamsMixin, ResponsesMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+    ComponentParamsMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
 ):
     """Train an estimator for a target sample with the labels of a source sample.
 
@@ -45,11 +44,14 @@ class DomainAdaptation(
     estimator : estimator
         The classifier or regressor; a clone of it is fitted.
     transport : transport, default=None
-        Moves one sample onto the other, by its `fit_transform` and `transform`. None means
-        `skot.SinkhornTransport` with its defaults.
+        Moves one sample onto the other, by its `fit_transform` and `transform`, or as in a
+        pipeline by `fit` and `transform` if it has no `fit_transform`. None means
+        `skot.SinkhornTransport` with its defaults. One that is fitted already is passed as
+        ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again, and needs no labels.
     direction : {"source_to_target", "target_to_source"}, default="source_to_target"
         Which rows move: those the estimator is trained on, or those it predicts. In the second
-        case the transport is fitted with the roles swapped.
+        case the transport is fitted with the roles swapped, and a frozen one has to be fitted
+        from the target to the source.
     use_target_labels : bool, default=False
         Whether known labels of target rows are used: by the transport, and as further training
         rows of the estimator. By default they are ignored, so that `y` may hold the truth for
@@ -113,7 +115,11 @@ class DomainAdaptation(
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "estimator": [HasMethods(["fit"])],
-        "transport": [HasMethods(["fit_transform", "transform"]), None],
+        "transport": [
+            HasMethods(["fit_transform", "transform"]),
+            HasMethods(["fit", "transform"]),
+            None,
+        ],
         "direction": [StrOptions({"source_to_target", "target_to_source"})],
         "use_target_labels": ["boolean"],
     }
@@ -162,7 +168,10 @@ class DomainAdaptation(
         ------
         ValueError
             For bad input, before any work and worded as scikit-learn does.
+        NotFittedError
+            If the transport is frozen and was never fitted.
         """
+        check_frozen(self.transport)
         routed = route(self, "fit", {**params, "sample_domain": sample_domain})
         if sample_domain is None:
             return self._fit_without_target(X, y, routed["estimator"]["fit"])
@@ -203,20 +212,91 @@ class DomainAdaptation(
         `rows` are those whose label may be used.
         """
         transport = check_component(
-            self.transport, default=SinkhornTransport, kind="fit_transform", name="transport"
+            self.transport, default=SinkhornTransport, kind="transform", name="transport"
         )
         moves = is_source if self.direction == "source_to_target" else ~is_source
         # A row that moves needs a label, or the transport would take the mark for one.
         labels = mask_labels(y, rows) if rows[moves].all() else None
-        metadata = {**routed["fit_transform"], "sample_domain": np.where(moves, 1, -1)}
         with fit_part(self, transport, X, labels):
-            moved = transport.fit_transform(check_points(X), labels, **metadata)
-        return transport, to_numpy(moved)
+            moved = fit_and_move(transport, X, labels, moves, routed)
+        return transport, moved
+
+    @available_if(estimator_has("predict"))
+    def predict(self, X: Any, **params: Any) -> np.ndarray:
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,)
+            Predictions of the estimator.
+        """
+        return self._respond("predict", X, params)
+
+    @available_if(estimator_has("predict_proba"))
+    def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
+        """Predict the probability of each class for target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`.
+        """
+        return self._respond("predict_proba", X, params)
+
+    @available_if(estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
+        """Predict the logarithm of the probability of each class for target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`.
+        """
+        return self._respond("predict_log_proba", X, params)
+
+    @available_if(estimator_has("decision_function"))
+    def decision_function(self, X: Any, **params: Any) -> np.ndarray:
+        """Decision function of the estimator for target rows.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n_rows, n_features)
+            Rows of the target.
+        **params : dict
+            Metadata for the estimator.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_rows,) or (n_rows, n_classes)
+            As the estimator gives it.
+        """
+        return self._respond("decision_function", X, params)
 
     def _respond(self, method: str, X: Any, params: dict) -> np.ndarray:
         check_is_fitted(self, "estimator_")
         routed = route(self, method, params)
-        X = self._to_estimator_side(split_domains(self, X, reset=False).X_source)
+        X = self._to_estimator_side(split_domains(self, X, reset=False).X_source, X)
         return getattr(self.estimator_, method)(X, **routed["estimator"][method])
 
     @available_if(estimator_has("score"))
@@ -255,7 +335,7 @@ class DomainAdaptation(
             {**params, "sample_weight": sample_weight, "sample_domain": sample_domain},
         )
         y = _one_label_per_row(self, y)
-        X = split_domains(self, X, y, reset=False).X_source
+        checked = split_domains(self, X, y, reset=False).X_source
         rows = known_labels(y, [-1] if self._minus_one_is_label else None)
         if sample_domain is not None:
             rows &= ~check_sample_domain(sample_domain, len(y))
@@ -267,13 +347,16 @@ class DomainAdaptation(
                 "TransportDivergenceScorer()."
             )
         params = take_rows(routed["estimator"]["score"], rows)
-        return self.estimator_.score(self._to_estimator_side(X[rows]), y[rows], **params)
+        X = self._to_estimator_side(checked[rows], X, np.flatnonzero(rows))
+        return self.estimator_.score(X, y[rows], **params)
 
-    def _to_estimator_side(self, X: Any) -> np.ndarray:
-        """Bring validated target rows to where the estimator was trained."""
+    def _to_estimator_side(
+        self, checked: Any, X: Any, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Bring target rows, `checked` as they are in `rows` of `X`, to the estimator's side."""
         if self.direction == "target_to_source" and self.transport_ is not None:
-            X = self.transport_.transform(X)
-        return to_numpy(X)
+            checked = self.transport_.transform(rows_for(self.transport_, checked, X, rows))
+        return to_numpy(checked)
 
     @property
     def classes_(self) -> np.ndarray:
@@ -297,14 +380,16 @@ class DomainAdaptation(
             transport = SinkhornTransport()
             if get_config()["enable_metadata_routing"]:
                 transport.set_fit_request(sample_weight=False)
+        # As in a pipeline.
+        callees = ["fit_transform"] if hasattr(transport, "fit_transform") else ["fit", "transform"]
+        of_transport = MethodMapping()
+        for callee in callees:
+            of_transport.add(caller="fit", callee=callee)
         return (
             MetadataRouter(owner=self)
             .add_self_request(self)
             .add(estimator=self.estimator, method_mapping=responses)
-            .add(
-                transport=transport,
-                method_mapping=MethodMapping().add(caller="fit", callee="fit_transform"),
-            )
+            .add(transport=transport, method_mapping=of_transport)
         )
 
     def __sklearn_tags__(self) -> Tags:

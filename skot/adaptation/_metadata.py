@@ -29,7 +29,8 @@ def route(adaptation: Any, method: str, metadata: dict[str, Any]) -> Any:
     if get_config()["enable_metadata_routing"]:
         return process_routing(adaptation, method, **metadata)
     metadata.pop("sample_domain", None)
-    return {"estimator": {method: metadata}, "transport": {"fit_transform": {}}}
+    nothing: dict[str, dict] = {"fit_transform": {}, "fit": {}, "transform": {}}
+    return {"estimator": {method: metadata}, "transport": nothing}
 
 
 def take_rows(metadata: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class CircularValidationScorer(DomainScorer):
     predicted for the target rows, and predicts the source rows, whose labels are known. An
     adaptation that confuses classes on its way there does not find the way back.
 
-    It takes one fit per score, and works for classifiers and regressors. An estimator that
+    It takes one fit per score, and works for classifiers and regressors, but not for a
+    `DomainAdaptation` whose transport is frozen: that one knows one way only. An estimator that
     memorises its training rows finds the way back too easily: score it on rows it was not fitted
     on, as a search does.
 
@@ -85,6 +86,12 @@ class CircularValidationScorer(DomainScorer):
             from sklearn.metrics import accuracy_score, r2_score
 
             metric = r2_score if is_regressor(estimator) else accuracy_score
+        if _is_frozen(estimator):
+            raise ValueError(
+                f"{type(self).__name__} adapts the way back, and a frozen transport is not fitted "
+                "again. Pass the transport without FrozenEstimator, or use "
+                "PredictionEntropyScorer() or TransportDivergenceScorer()."
+            )
         y_source = _labels(self, y)[is_source]
         if len(y_source) == 0:
             raise ValueError(f"{type(self).__name__} needs source rows (sample_domain >= 0).")
@@ -229,6 +236,15 @@ def _labels(scorer: DomainScorer, y: Any) -> np.ndarray:
     if y is None:
         raise ValueError(f"{type(scorer).__name__} requires y to be passed, but y is None.")
     return as_label_array(y)
+
+
+def _is_frozen(estimator: Any) -> bool:
+    """Whether the transport of an adaptation, the last step of a pipeline or alone, is frozen."""
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.pipeline import Pipeline
+
+    adaptation = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    return isinstance(getattr(adaptation, "transport_", None), FrozenEstimator)
 
 
 def _take(X: Any, rows: np.ndarray) -> Any:

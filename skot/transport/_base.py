@@ -44,9 +44,62 @@ class FittedTarget:
 
 
 class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Base class of transports.
+    """Base class of transports, in this package and outside.
 
-    Subclasses keep in ``_target`` what ``_read_samples`` returns of the target.
+    A subclass writes its parameters, ``fit`` and what moves points, as functions on tensors. The
+    base class does the rest: new rows and training rows, two samples or one table, arrays, tensors
+    and data frames, precisions and devices, the way back, and the score.
+
+    See Also
+    --------
+    skot.utils.split_domains : Validates what ``fit`` gets.
+    skot.utils.estimator_checks.check_transport : What a transport has to pass.
+
+    Notes
+    -----
+    These are the hooks of a subclass, stable like public names:
+
+    ``_read_samples(X, split, reference, random_state)``
+        To be called in ``fit``, with what `skot.utils.split_domains` returned. It gives the source
+        as a `skot.measures.EmpiricalMeasure`, its points in float64, and the target, whose
+        ``measure`` is another. Where ``fit`` got no target, it is a sample of the `reference`,
+        ``"normal"`` or ``"uniform"``.
+    ``_target``
+        To be set in ``fit``, to the target that ``_read_samples`` returned. Scores compare with it.
+    ``_map(x, labels)``
+        To be written. Transports source points, a tensor of shape (n, n_features) in float64, and
+        returns a new one. `labels` are those of training rows in ``fit_transform``, an array of
+        shape (n,), else None.
+    ``_inverse_map(y)``
+        To be written. Transports target points back.
+
+    Fitted attributes that are NumPy arrays, like those of scikit-learn, can be pickled and loaded
+    on any machine.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skot.transport import BaseTransport
+    >>> from skot.utils import split_domains
+    >>> class MeanShift(BaseTransport):
+    ...     def fit(self, X, y=None, *, sample_domain=None):
+    ...         split = split_domains(self, X, y, sample_domain)
+    ...         source, target = self._read_samples(X, split, "normal", random_state=0)
+    ...         shift = target.measure.points.mean(0) - source.points.mean(0)
+    ...         self.shift_ = shift.cpu().numpy()
+    ...         self._target = target
+    ...         return self
+    ...
+    ...     def _map(self, x, labels):
+    ...         return x + torch.tensor(self.shift_, device=x.device)
+    ...
+    ...     def _inverse_map(self, y):
+    ...         return y - torch.tensor(self.shift_, device=y.device)
+    >>> transport = MeanShift().fit([[0.0], [2.0]], [[5.0], [6.0], [7.0]])
+    >>> transport.transform(np.float32([[1.0], [10.0]]))
+    array([[ 6.],
+           [15.]], dtype=float32)
     """
 
     _target: FittedTarget
@@ -173,7 +226,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
     # For subclasses
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
-        """Transport source points, with the labels of training rows where there are any."""
+        """Transport source points (n, n_features), with the labels (n,) of training rows."""
         raise NotImplementedError
 
     def _map_to_score(self, x: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ def fit_part(estimator: Any, part: Any, X: Any = None, y: Any = None) -> Iterato
     context.call_on_fit_task_begin(**data)
     task = context.subcontext(task_name=f"fit {type(part).__name__}")
     task.call_on_fit_task_begin(**data)
-    if hasattr(part, "set_callbacks"):
+    if isinstance(part, CallbackSupportMixin):
         with task.propagate_callback_context(part):
             yield
     else:

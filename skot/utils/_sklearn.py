@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Hidden,
@@ -31,6 +32,7 @@ __all__ = [
     "check_weights",
     "feature_names",
     "fit_context",
+    "safe_indexing",
     "validate_parameters",
     "validate_params",
 ]
