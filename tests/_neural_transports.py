@@ -12,7 +12,7 @@ from skot.costs import Cost
 from skot.datasets import make_location_scatter_pair
 from skot.losses import WeakQuadratic
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
-from skot.transport._neural import method
+from skot.transport._neural import fit
 from skot.transport._neural_ot.training import MaximinDirection
 from skot.transport._w2gn.training import DualStep
 
@@ -69,7 +69,7 @@ def forbid_training(monkeypatch):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(method, "train", train)
+    monkeypatch.setattr(fit, "train", train)
 
 
 def wrap_steps(monkeypatch, wrap):

@@ -1,4 +1,7 @@
-"""How far a reader has to go: how often one fit changes file inside ``skot/transport/``."""
+"""How far a reader has to go: how often one fit changes file inside ``skot/transport/``.
+
+Print it with ``python tests/test_reading.py``.
+"""
 
 import sys
 import warnings
@@ -21,15 +24,16 @@ X = np.random.RandomState(0).normal(size=(30, 2))
 Y = X + 1.0
 SMALL = {"max_iter": 1, "random_state": 0}
 COST = SupportCost(X[:5], Y[:4])
-#: A third of what it was when every method was spread over flat files, at 8d4c100.
+#: What there is; fewer is better. With one flat folder of files (8d4c100) it was 2, 38, 36, 64, 120,
+#: 62 and 90, where losses and stacked networks of MetaW2GN, then elsewhere, did not count.
 MOST_CHANGES = {
-    "SinkhornTransport": 3,
-    "W2GNTransport": 13,
-    "LagrangianMetricLearner": 12,
-    "MetaOTRegressor": 21,
-    "NeuralOT": 28,
-    "MetaW2GN": 29,
-    "LagrangianOT": 34,
+    "SinkhornTransport": 2,
+    "W2GNTransport": 32,
+    "LagrangianMetricLearner": 38,
+    "MetaOTRegressor": 52,
+    "NeuralOT": 76,
+    "MetaW2GN": 78,
+    "LagrangianOT": 70,
 }
 FITS = [
     (SinkhornTransport(), (X, Y)),
@@ -44,12 +48,18 @@ FITS = [
 
 def changes_of_file(function):
     """Number of calls and returns that lead from one file of skot/transport/ to another."""
-    files = []
+    callers, files = [], []
 
     def profile(frame, event, argument):
         name = frame.f_code.co_filename
-        if event == "call" and "skot/transport/" in name and files[-1:] != [name]:
-            files.append(name)
+        if "skot/transport/" not in name or event not in ("call", "return"):
+            return
+        if event == "call":
+            callers.append(name)
+        else:
+            callers.pop()
+        if callers and files[-1:] != callers[-1:]:
+            files.append(callers[-1])
 
     sys.setprofile(profile)
     try:
@@ -64,3 +74,8 @@ def changes_of_file(function):
 @pytest.mark.parametrize("estimator, data", FITS, ids=lambda value: type(value).__name__)
 def test_a_fit_changes_file_seldom(estimator, data):
     assert changes_of_file(lambda: estimator.fit(*data)) <= MOST_CHANGES[type(estimator).__name__]
+
+
+if __name__ == "__main__":
+    for estimator, data in FITS:
+        print(type(estimator).__name__, changes_of_file(lambda e=estimator, d=data: e.fit(*d)))

@@ -32,7 +32,7 @@ from skot.training import Annealing
 from skot.transport._lagrangian.coordinates import FramedLagrangian
 from skot.transport._lagrangian.model import _least_action, _spread_out
 from skot.transport._lagrangian.start import gaussian_start, solved_pairs
-from skot.transport._neural import method
+from skot.transport._neural import fit
 from skot.utils import stack_domains
 
 MATRIX = ((2.0, 0.9), (0.9, 0.6))
@@ -308,7 +308,7 @@ def test_lagrangians_that_are_not_defined(monkeypatch, lagrangian, match):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(method, "train", train)
+    monkeypatch.setattr(fit, "train", train)
     X, Y = gaussians(100)
     with pytest.raises(ValueError, match=match):
         small(lagrangian).fit(X, Y)

@@ -28,9 +28,9 @@ from skot.training import (
     TimeBudget,
 )
 from skot.transport._meta_w2gn import measures
-from skot.transport._meta_w2gn.losses import stacked_conjugates, stacked_dual_loss
+from skot.transport._meta_w2gn.stacked import stacked_conjugates, stacked_dual_loss
 from skot.transport._meta_w2gn.training import PairLoss
-from skot.transport._neural import method
+from skot.transport._neural import fit as neural_fit
 
 
 def bend(rows, a):
@@ -83,7 +83,7 @@ def forbid_training(monkeypatch):
     def train(*args, **options):
         raise AssertionError("trained")
 
-    monkeypatch.setattr(method, "train", train)
+    monkeypatch.setattr(neural_fit, "train", train)
 
 
 def wrap_losses(monkeypatch, wrap):

@@ -16,7 +16,7 @@ from skot.losses import EnergyAugmentation
 from skot.networks import MLPMap, MLPPotential, SplinePath
 from skot.solvers.c_transform import LBFGSCTransform
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
-from skot.training import Adam, Annealing
+from skot.training import Adam, Annealing, Optimizer
 from skot.transport._lagrangian.model import LearnedLagrangian
 from skot.transport._lagrangian.proximity import best_proximity
 from skot.transport._lagrangian.training import LagrangianMethod, default_solver
@@ -278,7 +278,7 @@ class LagrangianOT(BaseNeuralTransport):
 
     # Fitting
 
-    def _method(self) -> LagrangianMethod:
+    def _method(self, optimizer: Optimizer) -> LagrangianMethod:
         lagrangian = check_component(
             self.lagrangian, default=Kinetic, kind="__call__", name="lagrangian"
         )
@@ -302,7 +302,6 @@ class LagrangianOT(BaseNeuralTransport):
             kind=EnergyAugmentation,
             name="augmentation",
         )
-        optimizer, averaging = self._training_components()
         defaults: dict[str, Callable[[], Any]] = {
             "potential": lambda: MLPPotential((64, 64, 64, 64), activation="silu"),
             "amortizer": lambda: MLPMap((64, 64, 64, 64), activation="silu"),
@@ -314,7 +313,7 @@ class LagrangianOT(BaseNeuralTransport):
         }
         return LagrangianMethod(
             optimizer,
-            averaging,
+            self.averaging,
             self.batch_size,
             lagrangian,
             architectures["potential"],

@@ -31,7 +31,7 @@ from skot.transport._lagrangian.model import LearnedLagrangian, bounds_of
 from skot.transport._lagrangian.proximity import TRAINING_PROXIMITY
 from skot.transport._lagrangian.start import GaussianStart, gaussian_start, solved_pairs
 from skot.transport._neural.networks import build_module
-from skot.transport._neural.two_samples import Samples, TwoSampleMethod, reach
+from skot.transport._neural.two_samples import Samples, TwoSampleMethod
 
 #: Share of a batch whose rows are paired at random, to teach paths between any two points.
 _RANDOM_PAIRS = 0.25
@@ -125,27 +125,15 @@ class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
     preconditioning: str
 
     shown: ClassVar = ("lagrangian", "geodesic_solver", "annealing", "augmentation", "optimizer")
+    lasting: ClassVar = ("lagrangian", "potential", "amortizer", "path", "preconditioning")
 
     @property
     def is_straight(self) -> bool:
         """Whether straight lines are known to be optimal."""
         return getattr(self.lagrangian, "has_straight_geodesics", False)
 
-    @property
-    def n_updates(self) -> dict[str, int]:
-        """All networks move once; straight lines need no network of paths."""
-        names = ("potential", "amortizer", "source_potential", "inverse_amortizer", "path")
-        return dict.fromkeys(names[: len(names) - self.is_straight], 1)
-
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """The problem, the architectures and where training starts."""
-        names = ("lagrangian", "potential", "amortizer", "path", "preconditioning")
-        return {name: getattr(self, name) for name in names}
-
-    def start(self, data: Samples, generator: Generator) -> LearnedLagrangian:
+    def draw(self, source: Tensor, target: Tensor, generator: Generator) -> LearnedLagrangian:
         """Choose frame and units, and draw the networks around the Gaussian solution."""
-        source, target = data.source, data.target_rows
         self._check_lagrangian(source, target)
         both = TranslationFrame.of(source, target)
         mean = 0.5 * (both.source_mean + both.target_mean)
@@ -168,10 +156,7 @@ class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
         )
         return LearnedLagrangian(
             modules=modules,
-            made_of=self.made_of,
             frame=frame,
-            rows=data.kept(),
-            reach=reach(frame, source, target),
             lagrangian=FramedLagrangian(self.lagrangian, mean, length, unit * frame.scale),
             basis=basis,
             solver=self._solver(is_settled),
@@ -184,12 +169,12 @@ class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
 
     def carry_on(self, learned: LearnedLagrangian, data: Samples) -> LearnedLagrangian:
         """Take the solvers of now, and look for arguments where there are rows now."""
-        self._check_lagrangian(data.source, data.target_rows)
+        self._check_lagrangian(data.source, data.target)
         frame = learned.frame
         learned = (
             super()
             .carry_on(learned, data)
-            .widened(frame.source_rows(data.source), frame.target_rows(data.target_rows), _MARGIN)
+            .widened(frame.source_rows(data.source), frame.target_rows(data.target), _MARGIN)
         )
         return replace(
             learned,

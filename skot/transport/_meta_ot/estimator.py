@@ -159,6 +159,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
         **NeuralFit._fit_constraints,
     }
     _default_components: ClassVar[dict] = {"network": DualMLP, "optimizer": Adam}
+    _default_optimizer = Adam(lr=1e-3, max_grad_norm=1.0, schedule=CosineSchedule())
     _divergence_advice = "Lower the learning rate of the optimizer."
 
     def __init__(
@@ -259,14 +260,13 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
 
     # Fitting
 
-    def _method(self) -> RegressionMethod:
+    def _method(self, optimizer: Optimizer) -> RegressionMethod:
         cost = check_supported_cost(self.cost)
-        optimizer, averaging = self._training_components()
         network = check_component(
             self.network, default=lambda: _default_network(cost), kind="build", name="network"
         )
         return RegressionMethod(
-            optimizer, averaging, self.batch_size, cost, float(self.epsilon), network
+            optimizer, self.averaging, self.batch_size, cost, float(self.epsilon), network
         )
 
     def _read(
@@ -282,10 +282,6 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
         device = resolve_device(self.device, like=X) if reset else self._learned.device
         n_outputs = None if reset else self._learned.n_outputs
         return read_problems(type(self).__name__, X, y, method.cost, device, n_outputs)
-
-    @staticmethod
-    def _default_optimizer() -> Optimizer:
-        return Adam(lr=1e-3, max_grad_norm=1.0, schedule=CosineSchedule())
 
     def _attributes(self, learned: LearnedRegression) -> dict[str, Any]:
         return {"epsilon_": learned.epsilon}
@@ -573,7 +569,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
             If the file was made for another cost, other supports, another epsilon or another
             network, or by something else.
         """
-        method = self._method()
+        method = self._method(self._training_components())
         coordinates, weights = files.read(path, method.cost, method.epsilon)
         n_source, n_target = support_sizes(method.cost)
         generator = check_generator(self.random_state)

@@ -13,7 +13,7 @@ from skot.solvers import SemiDual
 from skot.transport._meta_ot.coordinates import DualCoordinates, PlainCoordinates, centred
 from skot.transport._meta_ot.problems import support_sizes
 from skot.transport._neural.batches import NETWORK
-from skot.transport._neural.method import Learned
+from skot.transport._neural.fit import Learned
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Rows of two histograms: checked, parted, normalised."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Problems:
     n_source: int
     output_ndim: int
     dtype: torch.dtype
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:

@@ -32,12 +32,7 @@ class RegressionMethod(BatchMethod[LearnedRegression]):
     network: Any
 
     shown: ClassVar = ("cost", "network", "optimizer")
-
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """The problem and the architecture; a network means nothing for another problem."""
-        without_cost = {"cost": self.cost, "network": self.network}
-        return without_cost if self.cost is None else {**without_cost, "epsilon": self.epsilon}
+    lasting: ClassVar = ("cost", "epsilon", "network")
 
     def start(self, data: Problems, generator: Generator) -> LearnedRegression:
         """Choose the coordinates, and draw the network."""
@@ -61,7 +56,6 @@ class RegressionMethod(BatchMethod[LearnedRegression]):
         """Put together a network that is drawn, or read from a file."""
         return LearnedRegression(
             modules=modules,
-            made_of=self.made_of,
             cost=self.cost,
             epsilon=self.epsilon,
             coordinates=coordinates,

@@ -151,6 +151,7 @@ class MetaW2GN(NeuralFit, BaseEstimator):
         "optimizer": Adam,
         "averaging": ExponentialMovingAverage,
     }
+    _default_optimizer = Adam(lr=2e-3, max_grad_norm=1.0, schedule=CosineSchedule(warmup=50))
     _divergence_advice = "Lower the learning rate of the optimizer."
 
     def __init__(
@@ -257,8 +258,7 @@ class MetaW2GN(NeuralFit, BaseEstimator):
         """
         return self._partial_fit(partial(self._read, X, y))
 
-    def _method(self) -> PairMethod:
-        optimizer, _ = self._training_components()
+    def _method(self, optimizer: Optimizer) -> PairMethod:
         averaging = check_component(
             self.averaging,
             default=lambda: ExponentialMovingAverage(0.998),
@@ -296,10 +296,6 @@ class MetaW2GN(NeuralFit, BaseEstimator):
         if reset:
             self.n_features_in_ = data.n_features
         return data
-
-    @staticmethod
-    def _default_optimizer() -> Optimizer:
-        return Adam(lr=2e-3, max_grad_norm=1.0, schedule=CosineSchedule(warmup=50))
 
     def _attributes(self, learned: LearnedHyper) -> dict[str, Any]:
         return {"encoder_": learned.encoder}

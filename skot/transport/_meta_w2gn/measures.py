@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Pairs:
     device: torch.device
     #: Networks stay in the precision that they were trained in.
     dtype: torch.dtype = torch.float32
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:

@@ -12,7 +12,7 @@ from skot.numerics.linalg import regularized, symmetric_power
 from skot.potentials import LinearFrame
 from skot.transport._meta_w2gn.stacked import StackedPotentials
 from skot.transport._neural.batches import NETWORK
-from skot.transport._neural.method import Learned
+from skot.transport._neural.fit import Learned
 from skot.transport._w2gn.training import build_modules
 
 #: The encoder of clouds reads at most this many points when it predicts.

@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 
 from skot.networks import DeepSets, ResNetEncoder
 from skot.potentials import LinearFrame
-from skot.transport._meta_w2gn.losses import stacked_conjugates, stacked_dual_loss
 from skot.transport._meta_w2gn.measures import Pairs, read_measure
 from skot.transport._meta_w2gn.model import (
     LearnedHyper,
@@ -19,7 +18,7 @@ from skot.transport._meta_w2gn.model import (
     pair_modules,
     predict_potentials,
 )
-from skot.transport._meta_w2gn.stacked import can_batch
+from skot.transport._meta_w2gn.stacked import can_batch, stacked_conjugates, stacked_dual_loss
 from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
 
 
@@ -49,12 +48,7 @@ class PairMethod(BatchMethod[LearnedHyper]):
     n_conjugate_steps: int
 
     shown: ClassVar = ("potential", "hyper_network", "averaging", "optimizer")
-
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """Architectures."""
-        names = ("potential", "encoder", "hyper_network", "code_size")
-        return {name: getattr(self, name) for name in names}
+    lasting: ClassVar = ("potential", "encoder", "hyper_network", "code_size")
 
     def start(self, data: Pairs, generator: Generator) -> LearnedHyper:
         """Draw the networks."""
@@ -75,7 +69,6 @@ class PairMethod(BatchMethod[LearnedHyper]):
         network = PairNetwork(reader, hyper).to(data.device, torch.float32)
         return LearnedHyper(
             modules={NETWORK: network},
-            made_of=self.made_of,
             potential=self.potential,
             encoder=encoder,
             template=template.requires_grad_(False),

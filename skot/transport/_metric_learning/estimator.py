@@ -18,7 +18,6 @@ from skot.networks import NeuralMetric
 from skot.numerics.subsample import drawn_rows
 from skot.solvers.geodesic import GeodesicSolver, LBFGSGeodesic
 from skot.training import AdamW, CosineSchedule, Optimizer, TrainingResult, TrainingState
-from skot.transport._metric_learning.model import LearnedMetric
 from skot.transport._metric_learning.populations import Populations
 from skot.transport._metric_learning.training import MetricMethod
 from skot.transport._neural.fit import NeuralFit
@@ -166,6 +165,9 @@ class LagrangianMetricLearner(NeuralFit, OneToOneFeatureMixin, TransformerMixin,
         "geodesic_solver": LBFGSGeodesic,
         "optimizer": AdamW,
     }
+    _default_optimizer = AdamW(
+        lr=1e-2, betas=(0.9, 0.999), weight_decay=1.0, schedule=CosineSchedule()
+    )
     _divergence_advice = "Lower the learning rate of the optimizer."
     #: Fits are short: there are no files of half of one.
     checkpoint = None
@@ -243,8 +245,7 @@ class LagrangianMetricLearner(NeuralFit, OneToOneFeatureMixin, TransformerMixin,
         """
         return self._fit(partial(self._read, X, y), X, y)
 
-    def _method(self) -> MetricMethod:
-        optimizer, averaging = self._training_components()
+    def _method(self, optimizer: Optimizer) -> MetricMethod:
         network = check_component(self.metric, default=NeuralMetric, kind="build", name="metric")
         geodesic_solver = check_component(
             self.geodesic_solver,
@@ -254,7 +255,7 @@ class LagrangianMetricLearner(NeuralFit, OneToOneFeatureMixin, TransformerMixin,
         )
         return MetricMethod(
             optimizer,
-            averaging,
+            self.averaging,
             self.batch_size,
             network,
             geodesic_solver,
@@ -282,13 +283,6 @@ class LagrangianMetricLearner(NeuralFit, OneToOneFeatureMixin, TransformerMixin,
         device = resolve_device(self.device, like=X)
         rows = to_tensor(X, dtype=torch.float64, device=device)
         return Populations.of(rows, time, resolve_dtype(X))
-
-    @staticmethod
-    def _default_optimizer() -> Optimizer:
-        return AdamW(lr=1e-2, betas=(0.9, 0.999), weight_decay=1.0, schedule=CosineSchedule())
-
-    def _attributes(self, learned: LearnedMetric) -> dict[str, Any]:
-        return {"times_": learned.times}
 
     def _store(
         self,

@@ -13,7 +13,7 @@ from skot.transport._metric_learning.populations import (
     check_metric,
     solve_transport,
 )
-from skot.transport._neural.method import Learned
+from skot.transport._neural.fit import Learned
 
 #: Name of the metric in states and in what was learned.
 METRIC = "metric"

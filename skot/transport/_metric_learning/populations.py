@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +36,14 @@ class Populations:
         The population of each time, in float64.
     dtype : dtype
         Of the rows as they were given.
+    attributes : dict of str to object
+        What a fitted estimator keeps.
     """
 
     times: np.ndarray
     rows: list[Tensor]
     dtype: torch.dtype
+    attributes: dict[str, Any]
 
     @classmethod
     def of(cls, rows: Tensor, time: np.ndarray, dtype: torch.dtype) -> "Populations":
@@ -47,7 +51,8 @@ class Populations:
         times, codes = np.unique(time, return_inverse=True)
         order = np.argsort(codes, kind="stable")
         sizes = np.bincount(codes).tolist()
-        return cls(times, list(rows[torch.from_numpy(order).to(rows.device)].split(sizes)), dtype)
+        populations = list(rows[torch.from_numpy(order).to(rows.device)].split(sizes))
+        return cls(times, populations, dtype, {"times_": times})
 
     @property
     def n_items(self) -> int:

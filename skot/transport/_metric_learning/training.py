@@ -20,7 +20,7 @@ from skot.transport._metric_learning.populations import (
     draw_targets,
     solve_transport,
 )
-from skot.transport._neural.method import Loop, Method
+from skot.transport._neural.fit import Loop, Method
 from skot.utils.tensors import is_wide
 
 #: Targets that are drawn for each row of a population.
@@ -57,11 +57,6 @@ class MetricMethod(Method[LearnedMetric]):
     transport_size: int
 
     shown: ClassVar = ("network", "geodesic_solver", "optimizer")
-
-    @property
-    def n_updates(self) -> dict[str, int]:
-        """There is one network."""
-        return {METRIC: 1}
 
     def start(self, data: Populations, generator: Generator) -> LearnedMetric:
         """Draw the metric, in a precision that holds the data."""

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from skot.training import MinibatchSampler, Stopping, TrainingState, fingerprint
-from skot.transport._neural.method import Learned, Loop, Method
+from skot.transport._neural.fit import Learned, Loop, Method
 
 #: Name of the network in states and in what was learned.
 NETWORK = "network"
@@ -38,11 +38,6 @@ LearnedT = TypeVar("LearnedT", bound=Learned)
 @dataclass(frozen=True)
 class BatchMethod(Method[LearnedT]):
     """Trains one network by a loss on batches of items."""
-
-    @property
-    def n_updates(self) -> dict[str, int]:
-        """There is one network."""
-        return {NETWORK: 1}
 
     @abstractmethod
     def batches(

@@ -1,17 +1,19 @@
 """The fit of every estimator that trains networks: resolve, validate, build, run, store."""
 
+import copy
 import math
-from abc import abstractmethod
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import Generator
+from torch import Generator, Tensor, nn
 
-from skot.base import ComponentParamsMixin, check_component
+from skot.base import ComponentParamsMixin, check_component, is_same_parameter
 from skot.training import (
     Adam,
     Checkpoint,
@@ -21,8 +23,8 @@ from skot.training import (
     Stopping,
     TrainingResult,
     TrainingState,
+    train,
 )
-from skot.transport._neural.method import Learned, Method, changed_choices
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook
 from skot.utils._sklearn import Interval
 from skot.utils._warnings import warn_user
@@ -39,6 +41,163 @@ _OPTIONAL_COMPONENTS = {
 _FEATURES = ("n_features_in_", "feature_names_in_")
 
 
+#: Parameters that do not change what a fit computes.
+_WITHOUT_EFFECT = ("checkpoint", "verbose", "device")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """Networks, with all that is needed to use them: coordinates, units, rows that are kept.
+
+    Attributes
+    ----------
+    modules : dict of str to Module
+        The networks; those in training, or as training left them.
+    """
+
+    modules: dict[str, nn.Module]
+
+    def with_modules(self, modules: dict[str, nn.Module]) -> Self:
+        """Return the same with other networks."""
+        return replace(self, modules=modules)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return a copy on a device."""
+        moved = {one.name: _moved(getattr(self, one.name), device) for one in fields(self)}
+        return replace(self, **moved)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(next(iter(self.modules.values())).parameters()).device
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    """Move whatever has tensors; networks are copied, since they would move themselves."""
+    if isinstance(value, nn.Module):
+        return copy.deepcopy(value).to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, device) for item in value)
+    return value.to(device) if hasattr(value, "to") else value
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the training loop asks of a method that has its data.
+
+    Attributes
+    ----------
+    step : callable
+        Does the i-th step and returns the loss.
+    held_out_loss : callable or None
+        Loss of networks on rows that are not trained on.
+    fingerprint : callable
+        Digest of parameters and data, by which a checkpoint recognises its fit.
+    """
+
+    step: Callable[[int], Tensor]
+    held_out_loss: Callable[[dict[str, nn.Module]], float] | None
+    fingerprint: Callable[[Any], str]
+
+
+LearnedT = TypeVar("LearnedT", bound=Learned)
+
+
+@dataclass(frozen=True)
+class Method(ABC, Generic[LearnedT]):
+    """How something is learned: resolved components and numbers.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        Of all networks.
+    averaging : ExponentialMovingAverage or None
+        Of their weights.
+    batch_size : int
+        Items in a batch.
+    """
+
+    optimizer: Optimizer
+    averaging: Any
+    batch_size: int
+
+    #: Names of the fields that an estimator shows with an underscore at the end.
+    shown: ClassVar[tuple[str, ...]] = ("optimizer",)
+    #: Names of the fields that networks cannot outlive.
+    lasting: ClassVar[tuple[str, ...]] = ()
+
+    def n_updates(self, names: Iterable[str]) -> dict[str, int]:
+        """How often each network is updated in an iteration, by its name."""
+        return dict.fromkeys(names, 1)
+
+    @abstractmethod
+    def start(self, data: Any, generator: Generator) -> LearnedT:
+        """Choose the coordinates and draw the networks, in float32."""
+
+    def carry_on(self, learned: LearnedT, data: Any) -> LearnedT:
+        """Return what a fit before has learned, with what new data add to it, to train it on."""
+        return learned
+
+    def strangeness(self, learned: LearnedT, data: Any) -> str:
+        """Say what of new data is far outside of where the networks have been trained, if any."""
+        return ""
+
+    def finish(self, learned: LearnedT) -> LearnedT:
+        """Return the same with what is made of trained networks."""
+        return learned
+
+    @abstractmethod
+    def loop(
+        self, learned: LearnedT, state: TrainingState, data: Any, stopping: Stopping | None
+    ) -> Loop:
+        """Part the data, and return what the training loop asks for."""
+
+    def updates(self, modules: dict[str, nn.Module], max_iter: int | None) -> tuple[dict, dict]:
+        """Return what moves the weights of each network, and what averages them if asked for."""
+        n_updates = self.n_updates(modules)
+        updaters = {
+            name: self.optimizer.build(module, max_iter=max_iter and max_iter * n_updates[name])
+            for name, module in modules.items()
+        }
+        if self.averaging is None:
+            return updaters, {}
+        return updaters, {name: self.averaging.build(module) for name, module in modules.items()}
+
+    def train(
+        self,
+        learned: LearnedT,
+        state: TrainingState,
+        data: Any,
+        *,
+        params: dict[str, Any],
+        max_iter: int,
+        stopping: Stopping | None = None,
+        checkpoint: Checkpoint | None = None,
+        on_iteration: Callable | None = None,
+    ) -> TrainingResult:
+        """Train the networks of a state."""
+        loop = self.loop(learned, state, data, stopping)
+        loss, fingerprint = loop.held_out_loss, ""
+        if checkpoint is not None:
+            kept = {key: value for key, value in params.items() if key not in _WITHOUT_EFFECT}
+            fingerprint = loop.fingerprint(kept)
+        result = train(
+            loop.step,
+            state,
+            max_iter=max_iter,
+            stopping=stopping,
+            validate=None if loss is None else lambda state: loss(state.averaged_modules()),
+            checkpoint=checkpoint,
+            fingerprint=fingerprint,
+            on_iteration=on_iteration,
+        )
+        # They hold the training data, which a fitted estimator need not keep.
+        state.samplers = {}
+        return result
+
+
 class Data(Protocol):
     """What a method trains on."""
 
@@ -49,6 +208,10 @@ class Data(Protocol):
     @property
     def n_items(self) -> int:
         """What there is of the larger sample, or of all that batches are made of."""
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a fitted estimator keeps of it."""
 
 
 class Read(Protocol):
@@ -62,8 +225,9 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
     """How networks are fitted, streamed to, and gone on from.
 
     A fitted estimator holds what was learned in ``_learned``, a :class:`Learned` that is replaced
-    when a fit has succeeded, and in ``_state`` what training changes, to go on from. A subclass
-    says how it learns, :meth:`_method`, and reads its data.
+    when a fit has succeeded, in ``_state`` what training changes, to go on from, and in
+    ``_made_of`` the parameters that it can only go on with. A subclass says how it learns,
+    :meth:`_method`, and reads its data.
     """
 
     max_iter: int
@@ -76,6 +240,7 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
     converged_: bool
     n_iter_: int
     _learned: Any
+    _made_of: dict[str, Any]
     _state: TrainingState
 
     _fit_constraints: ClassVar[dict] = {
@@ -92,11 +257,13 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
     }
     #: What to do about a loss that is not finite.
     _divergence_advice: ClassVar[str]
+    #: What ``optimizer=None`` stands for; cloned before use.
+    _default_optimizer: ClassVar[Optimizer] = Adam(lr=5e-3, schedule=CosineSchedule())
 
     # For subclasses
 
     @abstractmethod
-    def _method(self) -> Method:
+    def _method(self, optimizer: Optimizer) -> Method:
         """Resolve the components: how networks are learned."""
 
     def _attributes(self, learned: Any) -> dict[str, Any]:
@@ -111,17 +278,13 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         """What failed besides training, to be warned of however that ended."""
         return []
 
-    @staticmethod
-    def _default_optimizer() -> Optimizer:
-        return Adam(lr=5e-3, schedule=CosineSchedule())
-
     # The fit
 
     def _fit(self, read: Read, X: Any, y: Any) -> Self:
         """Train for `max_iter` iterations, from the start or from the fit before."""
         with self._features_of_success():
             carries_on = getattr(self, "warm_start", False) and hasattr(self, "_state")
-            method = self._method()
+            method = self._method(self._training_components())
             generator = check_generator(self.random_state)
             data = self._read_alike(method, read, generator, carries_on)
             if carries_on:
@@ -155,7 +318,7 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         """Train on one pass over the rows, from where training stands."""
         with self._features_of_success():
             carries_on = hasattr(self, "_state")
-            method = self._method()
+            method = self._method(self._training_components())
             generator = self._state.generator if carries_on else check_generator(self.random_state)
             data = self._read_alike(method, read, cast(Generator, generator), carries_on)
             if carries_on:
@@ -187,7 +350,11 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         """Read data for networks that are there already, or for new ones."""
         if not carries_on:
             return read(method, generator, reset=True)
-        changed = changed_choices(self._learned.made_of, method.made_of)
+        changed = [
+            f"{name} was {before!r} and is {getattr(method, name)!r}"
+            for name, before in self._made_of.items()
+            if not is_same_parameter(before, getattr(method, name))
+        ]
         if changed:
             raise ValueError(
                 f"{type(self).__name__} cannot train on from the fit before, whose networks were "
@@ -232,7 +399,9 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         learned = method.finish(learned.with_modules(modules))
         return {
             **{f"{name}_": getattr(method, name) for name in method.shown},
+            **data.attributes,
             "_learned": learned,
+            "_made_of": {name: getattr(method, name) for name in method.lasting},
             "loss_curve_": list(state.loss_curve),
             "n_iter_": state.iteration,
             **self._attributes(learned),
@@ -258,16 +427,19 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
                 self.__dict__.update(before)
             raise
 
-    def _training_components(self) -> tuple[Optimizer, Any]:
-        """Check what all methods train with; return the optimizer and the averaging."""
+    def _training_components(self) -> Optimizer:
+        """Check what all methods train with; return the optimizer."""
         optimizer = check_component(
-            self.optimizer, default=self._default_optimizer, kind=Optimizer, name="optimizer"
+            self.optimizer,
+            default=lambda: self._default_optimizer,
+            kind=Optimizer,
+            name="optimizer",
         )
         for name, kind in _OPTIONAL_COMPONENTS.items():
             component = getattr(self, name)
             if component is not None:
                 check_component(component, default=None, kind=kind, name=name)
-        return optimizer, self.averaging
+        return optimizer
 
     # How it ended
 

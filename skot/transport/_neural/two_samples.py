@@ -13,9 +13,8 @@ from skot.measures import REFERENCES, draw_reference
 from skot.numerics.subsample import spread_rows
 from skot.potentials import Frame
 from skot.training import MinibatchSampler, Stopping, TrainingState, fingerprint
-from skot.transport._base import BaseTransport, FittedTarget
-from skot.transport._neural.fit import NeuralFit
-from skot.transport._neural.method import Learned, Loop, Method
+from skot.transport._base import BaseTransport
+from skot.transport._neural.fit import Learned, Loop, Method, NeuralFit
 from skot.utils._callbacks import with_callbacks
 from skot.utils._sklearn import StrOptions, fit_context
 from skot.utils.tensors import resolve_dtype
@@ -36,34 +35,24 @@ class Samples:
 
     Attributes
     ----------
-    source : Tensor of shape (n, n_features)
-        In float64.
-    target : FittedTarget
-        Its points are in float64.
+    source, target : Tensor of shape (n, n_features), (m, n_features)
+        In float64; the target may be a sample of the reference.
     reference : str or None
         From which batches of the target are drawn; None where it is a sample.
     dtype : dtype
         Of the rows as they were given.
+    n_items : int
+        Rows of the larger sample.
+    attributes : dict of str to object
+        What a fitted estimator keeps.
     """
 
     source: Tensor
-    target: FittedTarget
+    target: Tensor
     reference: str | None
     dtype: torch.dtype
-
-    @property
-    def target_rows(self) -> Tensor:
-        """The target, or a sample of the reference."""
-        return self.target.measure.points
-
-    @property
-    def n_items(self) -> int:
-        """Rows of the larger sample."""
-        return max(len(self.source), 0 if self.reference else len(self.target_rows))
-
-    def kept(self) -> tuple[Tensor, Tensor]:
-        """Rows of both sides that a fitted transport keeps to compute values on."""
-        return spread_rows(self.source, VALUE_ROWS), spread_rows(self.target_rows, VALUE_ROWS)
+    n_items: int
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +64,14 @@ class LearnedTransport(Learned):
     frame : Frame
         The coordinates.
     rows : tuple of Tensor of shape (n, n_features), (m, n_features)
-        Training rows of both sides, in the units of the data and float64.
+        Training rows of both sides, in the units of the data and float64, to compute values on.
     reach : tuple of float
         Root mean square of the rows, of both sides, that the coordinates were chosen for.
     """
 
     frame: Frame
-    rows: tuple[Tensor, Tensor]
-    reach: tuple[float, float]
+    rows: tuple[Tensor, ...] = ()
+    reach: tuple[float, ...] = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -113,13 +102,26 @@ class TwoSampleMethod(Method[LearnedT]):
     ) -> float:
         """Return the loss of networks on rows that are not trained on."""
 
+    @abstractmethod
+    def draw(self, source: Tensor, target: Tensor, generator: Generator) -> LearnedT:
+        """Choose the coordinates and draw the networks, in float32."""
+
+    def start(self, data: Samples, generator: Generator) -> LearnedT:
+        """Draw the networks, and keep some rows."""
+        return self.at_rows(self.draw(data.source, data.target, generator), data)
+
+    def at_rows(self, learned: LearnedT, data: Samples) -> LearnedT:
+        """Return networks that were drawn, or predicted, with the rows they are for."""
+        reach = _reach(learned.frame, data)
+        return replace(learned, rows=_kept(data), reach=reach)
+
     def carry_on(self, learned: LearnedT, data: Samples) -> LearnedT:
         """Return the same with the new rows."""
-        return replace(learned, rows=data.kept())
+        return replace(learned, rows=_kept(data))
 
     def strangeness(self, learned: LearnedT, data: Samples) -> str:
         """Say which side is far outside of the coordinates."""
-        found = reach(learned.frame, data.source, data.target_rows)
+        found = _reach(learned.frame, data)
         far = [
             f"the {name} rows are {now / max(before, _LEAST_REACH):.3g} times as far from their "
             "centre as those were"
@@ -136,7 +138,7 @@ class TwoSampleMethod(Method[LearnedT]):
         generator = cast(Generator, state.generator)  # states are built with one here
         rows = {
             "source": frame.source_rows(data.source).to(torch.float32),
-            "target": frame.target_rows(data.target_rows).to(torch.float32),
+            "target": frame.target_rows(data.target).to(torch.float32),
         }
         held_out = _held_out(rows, stopping, data.reference, generator)
         state.samplers = {
@@ -155,11 +157,15 @@ class TwoSampleMethod(Method[LearnedT]):
         )
 
 
-def reach(frame: Frame, source: Tensor, target: Tensor) -> tuple[float, float]:
+def _kept(data: Samples) -> tuple[Tensor, Tensor]:
+    """Rows of both sides that a fitted transport keeps."""
+    return spread_rows(data.source, VALUE_ROWS), spread_rows(data.target, VALUE_ROWS)
+
+
+def _reach(frame: Frame, data: Samples) -> tuple[float, ...]:
     """Root mean square of the numbers of both samples in their coordinates."""
-    sides = frame.source_rows(source), frame.target_rows(target)
-    first, second = (float(rows.square().mean().sqrt()) for rows in sides)
-    return first, second
+    sides = frame.source_rows(data.source), frame.target_rows(data.target)
+    return tuple(float(rows.square().mean().sqrt()) for rows in sides)
 
 
 def _held_out(
@@ -290,14 +296,15 @@ class BaseNeuralTransport(NeuralFit, BaseTransport):
         split = split_domains(self, X, y, sample_domain, reset=reset, training=True)
         seed = int(torch.randint(2**31 - 1, (), generator=generator))
         source, target = self._read_samples(X, split, self.reference, seed)
-        reference = self.reference if target.is_reference else None
-        return Samples(source.points, target, reference, resolve_dtype(split.X_source))
-
-    def _fitted_attributes(
-        self, method: Method, learned: Any, state: TrainingState, data: Samples
-    ) -> dict[str, Any]:
-        fitted = super()._fitted_attributes(method, learned, state, data)
-        return {**fitted, "_target": data.target}
+        rows = source.points, target.measure.points
+        n_items = len(rows[0]) if target.is_reference else max(map(len, rows))
+        return Samples(
+            *rows,
+            self.reference if target.is_reference else None,
+            resolve_dtype(split.X_source),
+            n_items,
+            {"_target": target},
+        )
 
     @property
     def _device(self) -> torch.device:

@@ -185,6 +185,7 @@ class NeuralOT(BaseNeuralTransport):
         "augmentation": EnergyAugmentation,
         "optimizer": Adam,
     }
+    _default_optimizer = Adam(lr=5e-3, betas=(0.5, 0.9), schedule=CosineSchedule())
     _divergence_advice = (
         "Lower the learning rate of the optimizer, or pass regularization=GradientPenalty()."
     )
@@ -344,7 +345,7 @@ class NeuralOT(BaseNeuralTransport):
 
     # Fitting
 
-    def _method(self) -> MaximinMethod:
+    def _method(self, optimizer: Optimizer) -> MaximinMethod:
         cost = check_cost(
             WeakQuadratic(gamma=0.0) if self.cost is None else self.cost, kind=(Cost, WeakCost)
         )
@@ -353,7 +354,6 @@ class NeuralOT(BaseNeuralTransport):
             check_component(getattr(self, name), default=kind, kind=kind, name=name)
             for name, kind in (("noise", Noise), ("augmentation", EnergyAugmentation))
         )
-        optimizer, averaging = self._training_components()
         if self.regularization is not None:
             check_component(
                 self.regularization, default=None, kind=GradientPenalty, name="regularization"
@@ -368,7 +368,7 @@ class NeuralOT(BaseNeuralTransport):
         self._check_fit_together(cost, transport_map, potential)
         return MaximinMethod(
             optimizer,
-            averaging,
+            self.averaging,
             self.batch_size,
             cost,
             transport_map,
@@ -396,10 +396,6 @@ class NeuralOT(BaseNeuralTransport):
                 f"The weak cost {cost} splits mass, which takes noise, and "
                 f"{transport_map} has none: pass a map such as ConditionalMLP()."
             )
-
-    @staticmethod
-    def _default_optimizer() -> Optimizer:
-        return Adam(lr=5e-3, betas=(0.5, 0.9), schedule=CosineSchedule())
 
     def _attributes(self, learned: LearnedMaps) -> dict[str, Any]:
         return {"potential_": learned.potential, "noise_bank_": learned.noise_bank}

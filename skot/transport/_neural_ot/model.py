@@ -12,7 +12,6 @@ from skot.numerics.tiles import row_tiles
 from skot.potentials import Frame, KantorovichPotential
 from skot.transport._neural.networks import row_width
 from skot.transport._neural.two_samples import VALUE_ROWS, LearnedTransport
-from skot.transport._neural_ot.cost import FramedCost, framed_costs
 from skot.transport._neural_ot.diagnostics import PlanValues, plan_values
 from skot.utils.random import check_generator
 
@@ -41,17 +40,15 @@ class LearnedMaps(LearnedTransport):
     noise: Noise
     noise_bank: Tensor | None
 
-    def costs(self) -> dict[str, FramedCost]:
-        """Cost of each direction in the frame, by the prefix of the names of its networks."""
-        return framed_costs(self.cost, self.frame, self.units)
-
     @property
     def potential(self) -> KantorovichPotential:
         """The potential on target points in the units of the data."""
-        cost = self.costs()[""]
+        frame, unit = self.frame.to(self.dtype), self.units[0]
+        # The potential is c |y|^2 / 2 less what the network learned, in the unit and the frame.
+        coefficient = self.cost.quadratic_coefficient * self.frame.scale / unit
         shifted = self.cost.invariance in ("separate", "linear")
-        frame, module = self.frame.to(self.dtype), self.modules["potential"]
-        return KantorovichPotential(module, frame, cost.quadratic_coefficient, cost.unit, shifted)
+        module = self.modules["potential"]
+        return KantorovichPotential(module, frame, coefficient, unit, shifted)
 
     def plan(self, prefix: str = "") -> "LearnedPlan":
         """Return the map of a direction."""

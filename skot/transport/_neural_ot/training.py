@@ -1,6 +1,6 @@
 """Maximin training: a map against a potential, for strong and weak costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -22,12 +22,91 @@ from skot.numerics.subsample import spread_rows
 from skot.potentials import Frame, LinearFrame, TranslationFrame
 from skot.training import TrainingState
 from skot.transport._neural.networks import build_module, network_coordinates
-from skot.transport._neural.two_samples import Samples, TwoSampleMethod, reach
-from skot.transport._neural_ot.cost import FramedCost, cost_units, framed_costs
+from skot.transport._neural.two_samples import TwoSampleMethod
 from skot.transport._neural_ot.model import LearnedMaps, draw_images
 
 #: Rows a side of the divergence on held-out rows.
 _DIVERGENCE_ROWS = 1000
+#: Pairs of rows from which the unit of a cost is estimated.
+_UNIT_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class FramedCost:
+    """Evaluates a cost on rows of a frame, in the cost's own unit there.
+
+    Attributes
+    ----------
+    cost : WeakCost
+        The cost.
+    frame : Frame
+        The coordinates.
+    unit : float
+        What the cost is divided by, so that it is of the size of half a squared distance in the
+        frame, whatever the units of the data.
+    """
+
+    cost: WeakCost
+    frame: Frame
+    unit: float
+
+    @classmethod
+    def of(cls, cost: WeakCost, frame: Frame, x: Tensor, y: Tensor) -> "FramedCost":
+        """Return the cost in a frame of two samples."""
+        if cost.invariance in ("separate", "linear"):
+            # Homogeneous of degree two: how often it holds half the squared distance.
+            point = torch.eye(1, x.shape[1], dtype=x.dtype, device=x.device)
+            multiple = 2.0 * float(cost.evaluate(0.0 * point, point.expand(2, -1)[None]))
+            return cls(cost, frame, frame.scale * multiple)
+        # Rows and target points that have nothing to do with each other, as a Dirac each: the two
+        # samples may come in the same order, and half a turn later they do not.
+        n = min(len(x), len(y), _UNIT_ROWS)
+        points = spread_rows(y, n).roll(n // 2, dims=0)[:, None].expand(-1, 2, -1)
+        mean = float(cost.evaluate(spread_rows(x, n), points).abs().mean()) / x.shape[1]
+        return cls(cost, frame, mean if 0.0 < mean < float("inf") else 1.0)
+
+    @property
+    def quadratic_coefficient(self) -> float:
+        """Coefficient of |y|^2 / 2 in the cost, in its unit and the frame."""
+        return self.cost.quadratic_coefficient * self.frame.scale / self.unit
+
+    def at(self, iteration: int) -> "FramedCost":
+        """Return the cost of an iteration of training."""
+        cost = self.cost.at(iteration)
+        return self if cost is self.cost else FramedCost(cost, self.frame, self.unit)
+
+    def evaluate(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cost of rows (n, n_features) to samples (n, n_samples, n_features), in the frame."""
+        if self.cost.invariance in ("separate", "linear"):
+            return self.cost.evaluate(x, y) * (self.frame.scale / self.unit)
+        frame, dtype = self.frame, y.dtype
+        if self.cost.invariance == "common":
+            # Far from the origin there are no digits left for a distance.
+            nowhere = torch.zeros_like(frame.target_mean)
+            shift = frame.source_mean - frame.target_mean
+            frame = frame.with_means(shift, nowhere)
+        # In the precision of the frame: in the units of the data float32 may overflow.
+        x = frame.source_rows_back(x.to(frame.source_mean))
+        y = frame.target_rows_back(y.to(frame.target_mean))
+        return (self.cost.evaluate(x, y) / self.unit).to(dtype)
+
+
+def framed_costs(cost: WeakCost, frame: Frame, units: tuple[float, ...]) -> dict[str, FramedCost]:
+    """The cost of the way there, and back with a second unit, by the prefix of the networks."""
+    there = {"": FramedCost(cost, frame, units[0])}
+    if len(units) == 1:
+        return there
+    return {**there, "inverse_": FramedCost(cost.reversed(), frame.swapped(), units[1])}
+
+
+def cost_units(
+    cost: WeakCost, frame: Frame, source: Tensor, target: Tensor, *, both: bool
+) -> tuple[float, ...]:
+    """Return the unit of the cost between two samples, and of the way back if it is learned."""
+    there = FramedCost.of(cost, frame, source, target).unit
+    if not both:
+        return (there,)
+    return there, FramedCost.of(cost.reversed(), frame.swapped(), target, source).unit
 
 
 def build_modules(
@@ -132,30 +211,21 @@ class MaximinMethod(TwoSampleMethod[LearnedMaps]):
     preconditioning: str
 
     shown: ClassVar = ("cost", "noise", "augmentation", "optimizer")
+    lasting: ClassVar = (
+        "cost",
+        "transport_map",
+        "potential",
+        "noise",
+        "fit_inverse_transform",
+        "preconditioning",
+    )
 
-    @property
-    def n_updates(self) -> dict[str, int]:
-        """The map moves more often than the potential."""
-        updates = {"transport_map": self.n_map_steps, "potential": 1}
-        prefixes = ("", "inverse_")[: 1 + self.fit_inverse_transform]
-        return {f"{prefix}{name}": n for prefix in prefixes for name, n in updates.items()}
+    def n_updates(self, names: Iterable[str]) -> dict[str, int]:
+        """Maps move more often than potentials."""
+        return {name: self.n_map_steps if name.endswith("map") else 1 for name in names}
 
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """The problem, the architectures and the coordinates."""
-        names = (
-            "cost",
-            "transport_map",
-            "potential",
-            "noise",
-            "fit_inverse_transform",
-            "preconditioning",
-        )
-        return {name: getattr(self, name) for name in names}
-
-    def start(self, data: Samples, generator: Generator) -> LearnedMaps:
+    def draw(self, source: Tensor, target: Tensor, generator: Generator) -> LearnedMaps:
         """Choose the frame and the units, and draw networks and noise."""
-        source, target = data.source, data.target_rows
         frame = self._frame(source, target)
         units = cost_units(self.cost, frame, source, target, both=self.fit_inverse_transform)
         modules = build_modules(
@@ -166,10 +236,7 @@ class MaximinMethod(TwoSampleMethod[LearnedMaps]):
         width = getattr(modules["transport_map"], "n_noise_features", 0)
         return LearnedMaps(
             modules=modules,
-            made_of=self.made_of,
             frame=frame,
-            rows=data.kept(),
-            reach=reach(frame, source, target),
             cost=self.cost,
             units=units,
             noise=self.noise,
@@ -203,7 +270,7 @@ class MaximinMethod(TwoSampleMethod[LearnedMaps]):
                 self.augmentation,
                 self.regularization,
             )
-            for prefix, cost in learned.costs().items()
+            for prefix, cost in framed_costs(self.cost, learned.frame, learned.units).items()
         ]
         draws = (draw_source, draw_target)
 

@@ -14,7 +14,7 @@ from skot.measures import draw_reference
 from skot.networks import MLPMap, MLPPotential
 from skot.potentials import LinearFrame
 from skot.solvers.conjugate import LBFGSConjugate
-from skot.training import Adam
+from skot.training import Adam, Optimizer
 from skot.transport._neural.two_samples import BaseNeuralTransport
 from skot.transport._w2gn.model import LearnedPotential
 from skot.transport._w2gn.training import DualMethod
@@ -292,7 +292,7 @@ class W2GNTransport(BaseNeuralTransport):
 
     # Fitting
 
-    def _method(self) -> DualMethod:
+    def _method(self, optimizer: Optimizer) -> DualMethod:
         conjugate_solver = check_component(
             self.conjugate_solver, default=LBFGSConjugate, kind="solve", name="conjugate_solver"
         )
@@ -303,10 +303,9 @@ class W2GNTransport(BaseNeuralTransport):
             name="amortization",
         )
         amortization.check_solver(conjugate_solver)
-        optimizer, averaging = self._training_components()
         return DualMethod(
             optimizer,
-            averaging,
+            self.averaging,
             self.batch_size,
             check_component(self.potential, default=MLPPotential, kind="build", name="potential"),
             check_component(self.amortizer, default=MLPMap, kind="build", name="amortizer"),
@@ -321,11 +320,16 @@ class W2GNTransport(BaseNeuralTransport):
 
         ``warm_start`` goes on from them.
         """
-        method, generator = self._method(), check_generator(self.random_state)
+        method = self._method(self._training_components())
+        generator = check_generator(self.random_state)
         data = self._read(X, Y, None, method, generator, reset=True)
-        samples = data.source, data.target_rows
-        frame = LinearFrame.of(*samples, self.preconditioning)
-        learned = method.learned(predict(frame, samples, views), frame, data)
+        frame = LinearFrame.of(data.source, data.target, self.preconditioning)
+        learned = LearnedPotential(
+            modules=predict(frame, (data.source, data.target), views),
+            frame=frame,
+            conjugate_solver=method.conjugate_solver,
+        )
+        learned = method.at_rows(learned, data)
         self._adopt(method, learned, data, generator)
         return self
 

@@ -1,6 +1,6 @@
 """Training of the Wasserstein-2 dual: the networks, and the step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from skot.numerics.linalg import symmetric_power
 from skot.potentials import LinearFrame
 from skot.training import TrainingState
 from skot.transport._neural.networks import build_module
-from skot.transport._neural.two_samples import Samples, TwoSampleMethod, reach
+from skot.transport._neural.two_samples import Samples, TwoSampleMethod
 from skot.transport._w2gn.model import LearnedPotential, dual_batch, dual_value
 
 
@@ -57,35 +57,18 @@ class DualMethod(TwoSampleMethod[LearnedPotential]):
     n_amortizer_steps: int
 
     shown: ClassVar = ("conjugate_solver", "amortization", "optimizer")
+    lasting: ClassVar = ("potential", "amortizer", "preconditioning")
 
-    @property
-    def n_updates(self) -> dict[str, int]:
+    def n_updates(self, names: Iterable[str]) -> dict[str, int]:
         """The amortizer may move several times."""
         return {"potential": 1, "amortizer": self.n_amortizer_steps}
 
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """Architectures and coordinates."""
-        names = ("potential", "amortizer", "preconditioning")
-        return {name: getattr(self, name) for name in names}
-
-    def start(self, data: Samples, generator: Generator) -> LearnedPotential:
+    def draw(self, source: Tensor, target: Tensor, generator: Generator) -> LearnedPotential:
         """Choose the frame, and draw both networks in it."""
-        frame = LinearFrame.of(data.source, data.target_rows, self.preconditioning)
+        frame = LinearFrame.of(source, target, self.preconditioning)
         modules = build_modules(self.potential, self.amortizer, frame, generator=generator)
-        return self.learned(modules, frame, data)
-
-    def learned(
-        self, modules: dict[str, nn.Module], frame: LinearFrame, data: Samples
-    ) -> LearnedPotential:
-        """Put together networks that are drawn, or predicted, in a frame."""
         return LearnedPotential(
-            modules=modules,
-            made_of=self.made_of,
-            frame=frame,
-            rows=data.kept(),
-            reach=reach(frame, data.source, data.target_rows),
-            conjugate_solver=self.conjugate_solver,
+            modules=modules, frame=frame, conjugate_solver=self.conjugate_solver
         )
 
     def carry_on(self, learned: LearnedPotential, data: Samples) -> LearnedPotential:
