@@ -24,8 +24,8 @@ X = np.random.RandomState(0).normal(size=(30, 2))
 Y = X + 1.0
 SMALL = {"max_iter": 1, "random_state": 0}
 COST = SupportCost(X[:5], Y[:4])
-#: What there is; fewer is better. With one flat folder of files (8d4c100) it was 2, 38, 36, 64, 120,
-#: 62 and 90, where losses and stacked networks of MetaW2GN, then elsewhere, did not count.
+#: What there is; fewer is better. With one flat folder of files (8d4c100) it was 2, 38, 36, 64,
+#: 120, 62 and 90, where losses and stacked networks of MetaW2GN, then elsewhere, did not count.
 MOST_CHANGES = {
     "SinkhornTransport": 2,
     "W2GNTransport": 32,
