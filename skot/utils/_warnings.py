@@ -6,8 +6,8 @@ from types import FrameType
 
 from sklearn.exceptions import ConvergenceWarning
 
-#: Packages between a user and what warns: wrappers of methods, searches, workers.
-_OURS = ("skot", "sklearn", "joblib")
+#: Packages between a user and what warns: wrappers of methods, searches, workers, autograd.
+_OURS = ("skot", "sklearn", "joblib", "torch")
 
 
 def warn_not_converged(message: str) -> None:
