@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from skot.solvers import SemiDual
 from skot.transport._meta_ot.coordinates import DualCoordinates, PlainCoordinates, centred
 from skot.transport._meta_ot.model import LearnedRegression, network_dtype, predict_potential
-from skot.transport._meta_ot.problems import Problems, cost_fingerprint, part_histograms
+from skot.transport._meta_ot.problems import Problems, part_histograms
 from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
 
 
@@ -38,7 +38,7 @@ class RegressionMethod(BatchMethod[LearnedRegression]):
         """The problem and the architecture; a network means nothing for another problem."""
         if self.cost is None:
             return {"cost": None, "network": self.network}
-        cost = cost_fingerprint(self.cost)
+        cost = self.cost.digest()
         return {"cost": cost, "epsilon": self.epsilon, "network": self.network}
 
     def start(self, data: Problems, generator: Generator) -> LearnedRegression:
