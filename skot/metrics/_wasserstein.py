@@ -150,6 +150,7 @@ def _power_of_two(length: float) -> float:
 
 
 def _warn_unless_exact(plan: ExactPlan, p: float) -> None:
+    """Say by how much the distance may be too large, where the certificate does not close."""
     if plan.relative_gap > _TOLERANCE:
         share = plan.gap / plan.value / p
         warn_not_converged(

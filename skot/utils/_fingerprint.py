@@ -37,6 +37,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _add(digest: Any, part: Any) -> None:
+    """Feed a part with its type to a digest."""
     digest.update(f"<{type(part).__module__}.{type(part).__qualname__}>".encode())
     if isinstance(part, Tensor):
         part = part.detach().cpu().numpy()
