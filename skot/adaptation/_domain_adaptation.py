@@ -1,6 +1,5 @@
 """Adapt any classifier or regressor with any transport."""
 
-import warnings
 from copy import deepcopy
 from typing import Any, ClassVar, Self
 
@@ -19,6 +18,7 @@ from skot.transport import SinkhornTransport
 from skot.utils._callbacks import CallbackSupportMixin, fit_part, with_callbacks
 from skot.utils._labels import as_label_array, mask_labels
 from skot.utils._sklearn import HasMethods, StrOptions, fit_context
+from skot.utils._warnings import warn_user
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import (
     check_sample_domain,
@@ -190,12 +190,10 @@ class DomainAdaptation(
         return self
 
     def _fit_without_target(self, X: Any, y: Any, params: dict) -> Self:
-        warnings.warn(
+        warn_user(
             "sample_domain was not passed to fit, so there is no target: the estimator is fitted "
             "on (X, y) as they are. Pass sample_domain=...; inside a meta-estimator, call "
-            "sklearn.set_config(enable_metadata_routing=True) first.",
-            UserWarning,
-            stacklevel=6,
+            "sklearn.set_config(enable_metadata_routing=True) first."
         )
         X = split_domains(self, X).X_source
         y = _one_label_per_row(self, y)

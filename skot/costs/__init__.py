@@ -28,7 +28,10 @@ from skot.costs._riemannian import (
     StereographicSphere,
 )
 from skot.costs._riemannian import quadratic_form as quadratic_form
+from skot.costs._tabulated import FixedSupportCost as FixedSupportCost
 from skot.costs._tabulated import GridCost, PrecomputedCost, SupportCost, cost_matrix
+from skot.costs._tabulated import as_fixed_support_cost as as_fixed_support_cost
+from skot.costs._tabulated import check_fixed_support_cost as check_fixed_support_cost
 
 __all__ = [
     "BoxObstacle",

@@ -13,20 +13,7 @@ def name_of(function: Any) -> str:
 
 
 def first_place(bad: Tensor, **places: Tensor) -> str:
-    """Describe the first place marked in `bad`, for messages.
-
-    Parameters
-    ----------
-    bad : Tensor of shape (...,)
-        At least one entry is true.
-    **places : Tensor of shape (..., n_features), or that broadcasts to (...,)
-        What to print of that place, by name.
-
-    Returns
-    -------
-    place : str
-        For example ``"at row 3, x = [0.5, 1.0]"``.
-    """
+    """Describe the first place marked in `bad`, of shape (...,): "at row 3, x = [0.5, 1.0]"."""
     index = tuple(torch.nonzero(bad)[0].tolist())
     row = index[0] if len(index) == 1 else index
     words = [f"at row {row}"] if index else ["there"]
@@ -39,25 +26,7 @@ def first_place(bad: Tensor, **places: Tensor) -> str:
 
 
 def finite_matrix(value: Any, *, name: str) -> np.ndarray:
-    """Return a parameter as a matrix of finite numbers.
-
-    Parameters
-    ----------
-    value : array-like of shape (n, m)
-        The parameter.
-    name : str
-        Its name, for messages.
-
-    Returns
-    -------
-    matrix : ndarray of shape (n, m)
-        In float64.
-
-    Raises
-    ------
-    ValueError
-        If it is not a matrix, is empty, or holds anything but finite numbers.
-    """
+    """Return a parameter as a matrix (n, m) of finite numbers in float64, or raise."""
     try:
         matrix = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:

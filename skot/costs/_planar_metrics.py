@@ -172,6 +172,7 @@ class CrossingPathsMetric(MetricTensor):
 
 
 def _matrices(first: Tensor, off_diagonal: Tensor, last: Tensor) -> Tensor:
+    """Symmetric matrices (..., 2, 2) of their entries, each of shape (...,)."""
     entries = torch.stack([first, off_diagonal, off_diagonal, last], dim=-1)
     return entries.unflatten(-1, (2, 2))
 
@@ -182,6 +183,7 @@ def _unit_sign(z: Tensor) -> Tensor:
 
 
 def _plane(metric: MetricTensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The two coordinates, of shape (...,), of points (..., 2)."""
     if x.shape[-1] != 2:
         raise ValueError(
             f"{type(metric).__name__} is defined on the plane: points need 2 features. Got"

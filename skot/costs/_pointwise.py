@@ -276,6 +276,7 @@ class SphereGeodesic(Cost):
         return self._of_cosine(torch.linalg.vecdot(_unit_rows(x), _unit_rows(y)))
 
     def _of_cosine(self, cosine: Tensor) -> Tensor:
+        """Power of the angle, whose slope the margin keeps finite, of cosines of any shape."""
         angle = torch.acos((cosine / (1.0 + self.margin)).clamp(-1.0, 1.0))
         return angle if self.power == 1 else angle**self.power
 

@@ -134,6 +134,7 @@ class ConstantMetric(MetricTensor):
         return ((v @ self._matrix_like(v)) * v).sum(-1)
 
     def _matrix_like(self, x: Tensor) -> Tensor:
+        """The matrix (d, d) in the dtype and on the device of points (..., d)."""
         matrix = torch.tensor(np.asarray(self.matrix, dtype=np.float64)).to(x)
         if len(matrix) != x.shape[-1]:
             raise ValueError(
@@ -242,42 +243,13 @@ class StereographicSphere(MetricTensor):
 
 
 def quadratic_form(metric: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """Squared length of each velocity under any metric.
-
-    Parameters
-    ----------
-    metric : callable
-        Takes points of shape (..., n_features) to matrices; its method ``quadratic_form`` is used
-        where there is one.
-    x : Tensor of shape (..., n_features)
-        Points.
-    v : Tensor of shape (..., n_features)
-        Velocities.
-
-    Returns
-    -------
-    value : Tensor of shape (...,)
-        ``v' A(x) v``.
-    """
+    """Squared lengths ``v' A(x) v`` of velocities (..., d) at points (..., d) under any metric."""
     method = getattr(metric, "quadratic_form", None)
     return _contract(metric(x), v) if method is None else method(x, v)
 
 
 def check_metric(metric: Callable[[Tensor], Tensor], x: Tensor) -> None:
-    """Look for places where a metric is not symmetric positive definite.
-
-    Parameters
-    ----------
-    metric : callable
-        Takes points to matrices.
-    x : Tensor of shape (..., n_features)
-        Where to look.
-
-    Raises
-    ------
-    ValueError
-        With the first place in the message.
-    """
+    """Raise where a metric is not symmetric positive definite at points (..., d), and say where."""
     name = f"The metric {name_of(metric)}"
     if isinstance(metric, MetricTensor):
         outside = ~metric.in_domain(x)
@@ -310,9 +282,11 @@ def check_metric(metric: Callable[[Tensor], Tensor], x: Tensor) -> None:
 
 
 def _contract(matrix: Tensor, v: Tensor) -> Tensor:
+    """Return ``v' A v`` for matrices (..., d, d) and vectors (..., d)."""
     return ((matrix @ v.unsqueeze(-1)).squeeze(-1) * v).sum(-1)
 
 
 def _scaled_identity(factor: Tensor, x: Tensor) -> Tensor:
+    """Multiples, of shape (...,), of the identity, of shape (..., d, d)."""
     identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     return factor[..., None, None] * identity

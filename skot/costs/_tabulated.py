@@ -1,5 +1,6 @@
 """Costs over fixed supports: a given matrix, and the separable cost of a regular grid."""
 
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -9,13 +10,98 @@ from torch import Tensor
 
 from skot.base import Component
 from skot.costs._base import Cost
+from skot.costs._pointwise import SquaredEuclidean
 from skot.costs._resolve import check_cost
+from skot.utils._fingerprint import fingerprint
 from skot.utils._sklearn import Interval
-from skot.utils.tensors import to_tensor
+from skot.utils.tensors import n_dimensions, to_tensor
 from skot.utils.validation import check_points
 
 
-class PrecomputedCost(Component):
+class FixedSupportCost(Component, ABC):
+    """Base class of the costs between two fixed supports: problems are weights alone.
+
+    What solvers do depends on a few facts, which each cost knows of itself.
+    """
+
+    #: Whether the cost is a sum over the axes of a grid, so that the kernel is a product.
+    is_separable = False
+
+    @abstractmethod
+    def _table(self) -> Tensor:
+        """Cost of every pair, in float64 and without a graph, shape (n, m)."""
+
+    @property
+    def support_sizes(self) -> tuple[int, int]:
+        """Numbers of source and target points."""
+        n, m = self._table().shape
+        return n, m
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it holds the costs of several problems, each between supports of its own."""
+        return False
+
+    @property
+    def ground_cost(self) -> Cost | None:
+        """The cost between points that was given with the points; None where there was none."""
+        return None
+
+    def squared_euclidean_points(self) -> tuple[Tensor, Tensor] | None:
+        """Both supports, where the cost is the squared Euclidean one between their points.
+
+        Returns
+        -------
+        points : tuple of (Tensor of shape (n, n_features), Tensor of shape (m, n_features)) or None
+            In float64; None for other costs, and where there are no points.
+        """
+        return None
+
+    def scale(self, a: Tensor, b: Tensor) -> Tensor:
+        """Mean cost under the product of two measures, from the smallest cost on.
+
+        Parameters
+        ----------
+        a, b : Tensor of shape (n,), (m,)
+            Weights that sum to one.
+
+        Returns
+        -------
+        scale : Tensor of shape ()
+            A constant that is added to all costs does not change it.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from skot.costs import PrecomputedCost
+        >>> half = torch.tensor([0.5, 0.5])
+        >>> PrecomputedCost([[1.0, 3.0], [3.0, 1.0]]).scale(half, half)
+        tensor(1.)
+        """
+        matrix = self._table().to(a)
+        return a @ (matrix - matrix.min()) @ b
+
+    def digest(self) -> str:
+        """Digest of the cost and its supports, which tells whether another one is the same.
+
+        Returns
+        -------
+        digest : str
+            Equal for equal costs of the same class, in any process, whatever the kind of array
+            that they came in.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skot.costs import PrecomputedCost
+        >>> cost = PrecomputedCost([[0, 1], [1, 0]])
+        >>> cost.digest() == PrecomputedCost(1.0 - np.eye(2)).digest()
+        True
+        """
+        return fingerprint("matrix", self._table())
+
+
+class PrecomputedCost(FixedSupportCost):
     """A cost matrix between two fixed supports.
 
     Accepted by functions that work on weights, such as :func:`skot.solvers.sinkhorn`. Transports
@@ -42,8 +128,16 @@ class PrecomputedCost(Component):
     def __init__(self, matrix: Any):
         self.matrix = matrix
 
+    @property
+    def is_batch(self) -> bool:
+        """Whether it holds one matrix for each of several problems."""
+        return n_dimensions(self.matrix) == 3
 
-class SupportCost(Component):
+    def _table(self) -> Tensor:
+        return torch.as_tensor(self.matrix, dtype=torch.float64).detach()
+
+
+class SupportCost(FixedSupportCost):
     """A cost between the points of two fixed supports.
 
     Parameters
@@ -93,6 +187,16 @@ class SupportCost(Component):
             raise ValueError(f"x has {x.shape[1]} features, but y has {y.shape[1]} features.")
         check_cost(self.cost)
 
+    @property
+    def support_sizes(self) -> tuple[int, int]:
+        """Numbers of source and target points."""
+        return len(self.x), len(self.y)
+
+    @property
+    def ground_cost(self) -> Cost:
+        """The cost between the points, as a component."""
+        return check_cost(self.cost)
+
     def points(self) -> tuple[Tensor, Tensor]:
         """Both supports.
 
@@ -103,6 +207,26 @@ class SupportCost(Component):
         """
         return to_tensor(self.x, dtype=torch.float64), to_tensor(self.y, dtype=torch.float64)
 
+    def squared_euclidean_points(self) -> tuple[Tensor, Tensor] | None:
+        """Both supports, where the cost is the squared Euclidean one.
+
+        Returns
+        -------
+        points : tuple of (Tensor of shape (n, n_features), Tensor of shape (m, n_features)) or None
+            In float64; None for other costs.
+        """
+        return self.points() if isinstance(self.ground_cost, SquaredEuclidean) else None
+
+    def digest(self) -> str:
+        """Digest of the ground cost and the points.
+
+        Returns
+        -------
+        digest : str
+            Equal for equal costs, in any process, whatever the kind of array of the points.
+        """
+        return fingerprint("points", self.ground_cost, *self.points())
+
     def matrix(self) -> Tensor:
         """Cost of every pair.
 
@@ -111,10 +235,13 @@ class SupportCost(Component):
         matrix : Tensor of shape (n, m)
             In float64. Memory O(n m).
         """
-        return check_cost(self.cost).pairwise(*self.points())
+        return self.ground_cost.pairwise(*self.points())
+
+    def _table(self) -> Tensor:
+        return self.matrix()
 
 
-class GridCost(Component):
+class GridCost(FixedSupportCost):
     r"""Separable cost between the points of one regular grid in the unit cube.
 
     .. math:: c(x, y) = \sum_k |x_k - y_k|^q
@@ -151,6 +278,8 @@ class GridCost(Component):
         "power": [Interval(Real, 0, None, closed="neither")],
     }
 
+    is_separable = True
+
     def __init__(self, shape: tuple[int, ...], power: float = 2.0):
         self.shape = shape
         self.power = power
@@ -174,6 +303,11 @@ class GridCost(Component):
         """Number of points of the grid."""
         return int(np.prod(self.shape))
 
+    @property
+    def support_sizes(self) -> tuple[int, int]:
+        """Number of points of the grid, twice."""
+        return self.size, self.size
+
     def points(self) -> Tensor:
         """Return the coordinates of the grid.
 
@@ -184,6 +318,27 @@ class GridCost(Component):
         """
         axes = [torch.linspace(0.0, 1.0, n, dtype=torch.float64) for n in self.shape]
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+    def squared_euclidean_points(self) -> tuple[Tensor, Tensor] | None:
+        """Return the points of the grid, twice, where the power is 2.
+
+        Returns
+        -------
+        points : tuple of two Tensors of shape (size, n_axes) or None
+            In float64; None for other powers.
+        """
+        points = self.points() if self.power == 2 else None
+        return None if points is None else (points, points)
+
+    def digest(self) -> str:
+        """Digest of the shape and the power.
+
+        Returns
+        -------
+        digest : str
+            Equal for equal costs, in any process.
+        """
+        return fingerprint("grid", [int(n) for n in self.shape], float(self.power))
 
     def axis_costs(
         self, *, dtype: torch.dtype = torch.float64, device: torch.device | None = None
@@ -243,6 +398,32 @@ class GridCost(Component):
             total = (total[:, None, :, None] + cost[None, :, None, :]).reshape(n * k, n * k)
         return total
 
+    def _table(self) -> Tensor:
+        return self.matrix()
+
+
+def as_fixed_support_cost(cost: Any) -> FixedSupportCost:
+    """Read a table of shape (n, m) or a cost: validated, but no clone, whose graph would be cut."""
+    if not isinstance(cost, FixedSupportCost):
+        cost = PrecomputedCost(cost)
+    cost.validate()
+    return cost
+
+
+def check_fixed_support_cost(cost: Any) -> FixedSupportCost | None:
+    """Return a validated clone; None stays None."""
+    if cost is None:
+        return None
+    if isinstance(cost, str):
+        raise ValueError(
+            f"cost must be a PrecomputedCost, a SupportCost or a GridCost. Got {cost!r}, which has "
+            "no supports: pass SupportCost(x, y, cost)."
+        )
+    cost = check_cost(cost, kind=(PrecomputedCost, SupportCost, GridCost))
+    if isinstance(cost, PrecomputedCost):
+        check_points(cost.matrix, name="cost matrix")
+    return cost
+
 
 def cost_matrix(cost: PrecomputedCost | SupportCost | GridCost) -> Tensor:
     """Cost matrix between two fixed supports.
@@ -263,6 +444,4 @@ def cost_matrix(cost: PrecomputedCost | SupportCost | GridCost) -> Tensor:
     >>> cost_matrix(PrecomputedCost([[0, 1]]))
     tensor([[0., 1.]], dtype=torch.float64)
     """
-    if isinstance(cost, PrecomputedCost):
-        return torch.as_tensor(cost.matrix, dtype=torch.float64).detach()
-    return cost.matrix()
+    return cost._table()

@@ -12,22 +12,7 @@ Gradients = Callable[[Sequence[bool]], Sequence[np.ndarray | None]]
 
 
 def with_gradient(value: float, inputs: Sequence[Any], gradients: Gradients) -> Tensor:
-    """Return `value` as a tensor that carries a gradient.
-
-    Parameters
-    ----------
-    value : float
-        The value.
-    inputs : sequence
-        Arrays, tensors or None; one is a tensor that requires a gradient.
-    gradients : callable
-        Called in the backward pass only.
-
-    Returns
-    -------
-    value : Tensor of shape ()
-        In float64, on the device of the first input that requires a gradient.
-    """
+    """Return `value` as a tensor () in float64; `gradients` are called in a backward pass only."""
     tracked = [item if isinstance(item, Tensor) else None for item in inputs]
     return _FirstOrder.apply(value, gradients, *tracked)
 

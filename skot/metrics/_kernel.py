@@ -140,15 +140,18 @@ def maximum_mean_discrepancy(
 
 
 def _gaussian(X: np.ndarray, Y: np.ndarray, gamma: float) -> np.ndarray:
+    """Gaussian kernel of rows (n, d), (m, d), of shape (n, m)."""
     return np.exp(-gamma * cdist(X, Y, "sqeuclidean"))
 
 
 def _gaussian_profile(X: np.ndarray, Y: np.ndarray, gamma: float) -> Profile:
+    """The kernel and its gradients over x - y, of shape (n, m)."""
     kernel = _gaussian(X, Y, gamma)
     return kernel, -2.0 * gamma * kernel
 
 
 def _distance_profile(X: np.ndarray, Y: np.ndarray) -> Profile:
+    """Distances and their gradients over x - y, of shape (n, m): zero where points coincide."""
     distances = cdist(X, Y)
     slopes = np.divide(1.0, distances, where=distances > 0.0, out=np.zeros_like(distances))
     return distances, slopes
@@ -160,23 +163,11 @@ def _discrepancy_gradients(
     diagonal: float = 0.0,
     scale: float = 1.0,
 ) -> Gradients:
-    r"""Gradients of :math:`E k(x, x') + E k(y, y') - 2 E k(x, y)` in X, Y, a and b.
+    r"""Gradients of :math:`E k(x, x') + E k(y, y') - 2 E k(x, y)`, times `scale`, in X, Y, a and b.
 
-    Parameters
-    ----------
-    profile : callable
-        Returns a tile of the kernel and one of what its gradient is divided by x - y.
-    inputs : tuple
-        X, Y, a and b as given; weights may be None.
-    diagonal : float, default=0.0
-        The kernel of a row and itself where such pairs are left out, zero where they are not.
-    scale : float, default=1.0
-        By which the gradients are multiplied.
-
-    Returns
-    -------
-    gradients : callable
-        Those that are wanted. The inputs are copied now.
+    `profile` returns a tile of the kernel and one of what its gradient is divided by x - y;
+    `diagonal` is the kernel of a row and itself where such pairs are left out, zero where they are
+    not. The inputs are copied now.
     """
     X, Y, a, b = check_samples(*inputs, keep_zeros=True)
     totals = [total_weight(weights) for weights in inputs[2:]]
@@ -233,6 +224,7 @@ def _means_and_slopes(
 
 
 def _mean_within(kernel: Callable, X: np.ndarray, a: np.ndarray, unbiased: bool) -> float:
+    """Mean kernel of two rows (n, d) drawn with weights (n,), different ones if `unbiased`."""
     mean = mean_over_pairs(kernel, X, X, a, a)
     if not unbiased:
         return mean
@@ -241,6 +233,7 @@ def _mean_within(kernel: Callable, X: np.ndarray, a: np.ndarray, unbiased: bool)
 
 
 def _median_gamma(X: np.ndarray, Y: np.ndarray) -> float:
+    """One over twice the median squared distance of rows (n, d), (m, d), a few of many."""
     Z = np.concatenate([X, Y])
     Z = Z[:: -(-len(Z) // _MEDIAN_ROWS)]
     squared = cdist(Z, Z, "sqeuclidean")[np.triu_indices(len(Z), 1)]

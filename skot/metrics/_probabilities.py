@@ -6,8 +6,7 @@ from typing import Any, Literal, NamedTuple, overload
 import torch
 from torch import Tensor
 
-from skot.base import Component
-from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
+from skot.costs import as_fixed_support_cost, cost_matrix
 from skot.solvers import Initializer
 from skot.solvers._adjoint import Solution
 from skot.solvers._derivatives import DualValue, Potentials, SolvedOnce, needs_graph
@@ -301,7 +300,7 @@ def probability_transport(
     """
     Settings(epsilon, tol, 0, False, "auto", None).check()
     check_integer("max_iter", max_iter, 1)
-    cost = _as_component(cost)
+    cost = as_fixed_support_cost(cost)
     problem = read_problem(cost, None, None, a, b)
     if debiased:
         _check_symmetric(cost_matrix(cost))
@@ -419,13 +418,6 @@ class _Solver:
 def _check_symmetric(matrix: Tensor) -> None:
     if len(matrix) != len(matrix.T) or not torch.allclose(matrix, matrix.T):
         raise ValueError("The debiased loss needs a symmetric cost.")
-
-
-def _as_component(cost: Any) -> Component:
-    if not isinstance(cost, (PrecomputedCost, SupportCost, GridCost)):
-        cost = PrecomputedCost(cost)
-    cost.validate()
-    return cost
 
 
 def _common_dtype(a: Any, b: Any) -> torch.dtype:

@@ -24,27 +24,7 @@ class SamplePair(NamedTuple):
 def check_samples(
     X: Any, Y: Any, a: Any = None, b: Any = None, *, keep_zeros: bool = False
 ) -> SamplePair:
-    """Validate two samples and normalise their weights.
-
-    Parameters
-    ----------
-    X, Y : array-like or Tensor of shape (n, n_features), (m, n_features)
-        Samples.
-    a, b : array-like or Tensor of shape (n,), (m,), default=None
-        Weights; None means equal weights.
-    keep_zeros : bool, default=False
-        Whether rows of weight zero stay.
-
-    Returns
-    -------
-    samples : SamplePair
-        Copies.
-
-    Raises
-    ------
-    ValueError
-        Worded as scikit-learn does.
-    """
+    """Validate samples (n, d), (m, d), copy them, and normalise their weights (n,), (m,)."""
     X, Y = (to_numpy(check_points(Z, name=name)) for Z, name in ((X, "X"), (Y, "Y")))
     if X.shape[1] != Y.shape[1]:
         raise ValueError(
@@ -57,6 +37,7 @@ def check_samples(
 
 
 def _weigh(X: np.ndarray, weights: Any, keep_zeros: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n, d) and weights (n,) that sum to one, in float64."""
     X = X.astype(np.float64)
     if weights is None:
         return X, np.full(len(X), 1.0 / len(X))

@@ -1,13 +1,11 @@
 """The exact Wasserstein distance of two small samples."""
 
-import warnings
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skot.metrics._first_order import any_requires_grad, with_gradient
@@ -15,6 +13,7 @@ from skot.metrics._samples import SamplePair, check_samples, normalised_gradient
 from skot.numerics.tiles import row_tiles
 from skot.solvers._exact import ExactPlan, assignment, monotone, network_simplex
 from skot.utils._sklearn import Interval, validate_params
+from skot.utils._warnings import warn_not_converged
 
 __all__ = ["wasserstein_distance"]
 
@@ -151,14 +150,13 @@ def _power_of_two(length: float) -> float:
 
 
 def _warn_unless_exact(plan: ExactPlan, p: float) -> None:
+    """Say by how much the distance may be too large, where the certificate does not close."""
     if plan.relative_gap > _TOLERANCE:
         share = plan.gap / plan.value / p
-        warnings.warn(
+        warn_not_converged(
             f"The distance is not exact: it may be too large by up to {share:.1e} of itself "
             f"(the cost of the plan by {plan.relative_gap:.1e} of what it is above the minima of "
-            f"rows and columns), after {plan.n_pivots} pivots.",
-            ConvergenceWarning,
-            stacklevel=4,
+            f"rows and columns), after {plan.n_pivots} pivots."
         )
 
 

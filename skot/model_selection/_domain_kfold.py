@@ -1,6 +1,5 @@
 """Folds that hold rows of both domains."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator, KFold
 from sklearn.utils import check_random_state
 
+from skot.utils._warnings import warn_user
 from skot.utils.validation import check_sample_domain
 
 __all__ = ["DomainKFold"]
@@ -94,11 +94,7 @@ class DomainKFold(BaseCrossValidator):
             If `sample_domain` is missing or bad, or if a side has fewer rows than folds.
         """
         if groups is not None:
-            warnings.warn(
-                f"The groups parameter is ignored by {type(self).__name__}",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn_user(f"The groups parameter is ignored by {type(self).__name__}")
         source_rows, target_rows = self._rows_by_side(X, sample_domain)
         # One random state, so that the two sides are shuffled independently.
         random_state = check_random_state(self.random_state) if self.shuffle else None

@@ -10,11 +10,11 @@ import torch
 from sklearn.utils import check_array
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
+from skot.costs import Cost, FixedSupportCost, check_cost
 from skot.measures import normalize_weights
 from skot.solvers._derivatives import needs_graph
 from skot.utils._points import FLOATS
-from skot.utils.tensors import resolve_dtype, to_numpy, to_tensor
+from skot.utils.tensors import n_dimensions, resolve_dtype, to_numpy, to_tensor
 from skot.utils.validation import check_points
 
 #: Up to this many times the entries that there are, padding is cheaper than more than one batch.
@@ -156,11 +156,9 @@ def is_cloud_batch(cost, x, y) -> bool:
     is_batch : bool
         True where one of them has three dimensions; arrays of objects count, to be refused.
     """
-    if isinstance(cost, PrecomputedCost) and x is None and y is None:
-        return _n_dimensions(cost.matrix) == 3
-    if isinstance(cost, (GridCost, PrecomputedCost, SupportCost)):
-        return False
-    return any(_n_dimensions(v) == 3 or _is_objects(v) for v in (x, y))
+    if isinstance(cost, FixedSupportCost):
+        return cost.is_batch and x is None and y is None
+    return any(n_dimensions(v) == 3 or _is_objects(v) for v in (x, y))
 
 
 def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
@@ -188,7 +186,7 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
         For shapes that do not fit together, or values that are not finite.
     """
     points: tuple[Tensor, ...]
-    if isinstance(cost, PrecomputedCost):
+    if x is None and y is None:  # only a batch of matrices comes without points
         cost.validate()
         matrices, rows = _read_array(_one_array(cost.matrix), "cost matrix")
         points, sizes = (matrices.double(),), (rows, [matrices.shape[2]] * len(rows))
@@ -214,10 +212,10 @@ def _read_points(cost: Cost, x, y) -> tuple[Tensor, Tensor, tuple[list[int], lis
                 "(n_samples, n_features), or one array of shape (n_problems, n_samples, "
                 "n_features)."
             )
-        if _n_dimensions(side) != 3:
+        if n_dimensions(side) != 3:
             raise ValueError(
                 "x and y must both be batches of clouds, of three dimensions, or both be single "
-                f"clouds, of two. Got {_n_dimensions(x)} and {_n_dimensions(y)} dimensions."
+                f"clouds, of two. Got {n_dimensions(x)} and {n_dimensions(y)} dimensions."
             )
     (x, n), (y, m) = _read_side(x, "x"), _read_side(y, "y")
     if len(x) != len(y):
@@ -336,7 +334,7 @@ def _read_weights(weights, sizes: list[int], width: int, name: str, device) -> T
         size = torch.tensor(sizes, dtype=torch.float64, device=device)[:, None]
         return (torch.arange(width, device=device) < size) / size
     is_ragged = min(sizes) < width
-    is_list = isinstance(weights, (list, tuple)) and _n_dimensions(weights) > 1
+    is_list = isinstance(weights, (list, tuple)) and n_dimensions(weights) > 1
     if is_list:
         padded = _pad_weights(weights, sizes, name, device)
     else:
@@ -397,13 +395,6 @@ def _read_epsilon(epsilon, n_problems: int) -> "float | np.ndarray":
         raise ValueError(f"epsilon must be a positive number. Got {epsilon!r}.")
     # No tensor: a transform of `torch.func` would wrap it.
     return float(epsilon) if isinstance(epsilon, Real) else values
-
-
-def _n_dimensions(values) -> int:
-    """Number of dimensions, read off the first element of lists."""
-    if isinstance(values, (list, tuple)):
-        return 1 + (_n_dimensions(values[0]) if values else 0)
-    return len(getattr(values, "shape", ()))
 
 
 def _all_finite(array: np.ndarray) -> bool:

@@ -14,16 +14,15 @@ solve in a few dozen products. The sums of the plan itself stand on the diagonal
 between them is the error of the solve, which would be multiplied.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from sklearn import get_config
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skot.solvers._plan_entries import plan_entries
+from skot.utils._warnings import warn_not_converged
 
 #: Relative residuals of the system, and of one round of products in float32.
 _SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-4
@@ -126,7 +125,9 @@ class LinearizedPlan:
         enough = torch.maximum(tol * scaled.norm(dim=1), rounding)
         solution, arrived = self._solve_scaled(scaled, enough)
         if not arrived:
-            _warn("The linear system of the derivatives was not solved to full accuracy.")
+            warn_not_converged(
+                "The linear system of the derivatives was not solved to full accuracy."
+            )
         return self._inverse_root * solution
 
     def _solve_scaled(self, scaled: Tensor, enough: Tensor) -> tuple[Tensor, bool]:
@@ -240,7 +241,7 @@ class LinearizedPlan:
             extension = torch.where(self.has_target > 0, 0.0, -self._sums.log())
             self._shift(extension)
         if bool((self._error > _TOO_LOOSE * self._relative).any()):
-            _warn(
+            warn_not_converged(
                 "The potentials are not accurate enough for their derivatives, which may be wrong "
                 f"by more than 1e-4 of their size (marginal error {float(error.max()):.1e}). "
                 "Lower tol or increase max_iter."
@@ -297,8 +298,3 @@ def conjugate_gradients(
         share = torch.where(moves, following / inner, 0.0)[:, None]
         direction, inner = moved + share * direction, following
     return solution, not bool((residual.norm(dim=1) > tol).any())
-
-
-def _warn(message: str) -> None:
-    # The call comes from autograd's thread or from far inside: no line of the caller's to name.
-    warnings.warn(message, ConvergenceWarning, stacklevel=2)

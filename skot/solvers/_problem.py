@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
+from skot.costs import Cost, PrecomputedCost
 from skot.measures import normalize_weights
 from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
 from skot.utils.tensors import to_tensor
@@ -103,10 +103,11 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
         return _read_points(cost, x, y, a, b, class_cost)
     if x is not None or y is not None or class_cost is not None:
         raise ValueError(f"{type(cost).__name__} has its own supports: pass weights only.")
-    if isinstance(cost, SupportCost):
+    ground_cost = cost.ground_cost
+    if ground_cost is not None:
         # The component's own copies of its points would leave their graph.
-        return _read_points(check_cost(cost.cost), cost.x, cost.y, a, b, None)
-    if isinstance(cost, GridCost):
+        return _read_points(ground_cost, cost.x, cost.y, a, b, None)
+    if cost.is_separable:
         like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
         a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)
         grid_costs = GridCosts(cost, a.device)

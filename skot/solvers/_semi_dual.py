@@ -96,7 +96,7 @@ class SemiDual:
         device: torch.device | None = None,
     ):
         self._epsilon, self._grid = float(epsilon), None
-        if isinstance(cost, GridCost):
+        if cost.is_separable:
             self._grid = cost
             largest = sum(float(axis.max()) for axis in cost.axis_costs())
             self._in_scaling_range = largest / self._epsilon <= _SCALING_RANGE

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
+from skot.costs import Cost, FixedSupportCost, GridCost, SupportCost, check_cost
 from skot.solvers._adjoint import Solution
 from skot.solvers._batches import solve_batch, solve_grid, solve_supported
 from skot.solvers._cloud_batches import check_cloud_options, solve_clouds
@@ -291,7 +291,7 @@ def sinkhorn(
                 lean = read_lean(*arrays)
                 if lean is not None and math.isfinite(lean.largest() / epsilon):
                     return _solve_lean(lean, settings, Progress(max_iter, on_iteration))
-    if isinstance(cost, (PrecomputedCost, SupportCost)):
+    if isinstance(cost, FixedSupportCost):
         cost.validate()  # cloning would cut a matrix or points from their graph
     else:
         cost = check_cost(cost, kind=(Cost, GridCost, SupportCost))
@@ -361,8 +361,9 @@ def _solve(problem: Problem, g: Tensor | None, settings: Settings, progress: Pro
     """Solve in scaled units."""
     settings = settings.in_units_of(problem.unit)
     a, b = problem.a.detach(), problem.b.detach()
-    if isinstance(problem.cost, GridCost):
-        return solve_grid(problem.cost, a, b, g, settings, progress)
+    cost = problem.cost
+    if not isinstance(cost, Cost) and cost.is_separable:
+        return solve_grid(cost, a, b, g, settings, progress)
     if len(a) > 1:
         return solve_batch(problem.costs, a, b, g, settings, progress)
     return solve_supported(problem.costs, a, b, g, settings, progress)

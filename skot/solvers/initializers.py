@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skot.base import Component
-from skot.costs import GridCost, SquaredEuclidean
+from skot.costs import Cost, SquaredEuclidean
 from skot.numerics.linalg import gaussian_fit_potential
 from skot.utils._sklearn import HasMethods, Interval
 
@@ -115,15 +115,16 @@ class GaussianInitializer(Initializer):
             If the cost is not the squared Euclidean one, between points or on a grid.
         """
         cost = problem.cost
-        if isinstance(cost, GridCost) and cost.power == 2:
-            x = y = cost.points().to(problem.b.device)
-        elif isinstance(cost, SquaredEuclidean):
-            x, y = (points.detach() for points in problem.points)
+        if isinstance(cost, Cost):
+            points = problem.points if isinstance(cost, SquaredEuclidean) else None
         else:
+            points = cost.squared_euclidean_points()
+        if points is None:
             raise ValueError(
                 "GaussianInitializer needs the squared Euclidean cost, between points or on a "
                 f"grid. Got {type(cost).__name__}."
             )
+        x, y = (side.detach().to(problem.b.device) for side in points)
         return gaussian_fit_potential(x, y, problem.a.detach(), problem.b.detach(), epsilon)
 
 

@@ -1,22 +1,18 @@
 """Checkpoints: a training run on disk, to resume it after a crash."""
 
-import hashlib
 import os
 import tempfile
-import warnings
 from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from torch import Tensor
 
 from skot.base import Component
 from skot.training._state import TrainingState
 from skot.training._stopping import StoppingRule
 from skot.utils._sklearn import Interval
+from skot.utils._warnings import warn_user
 
 _FORMAT = "skot training checkpoint 1"
 
@@ -91,11 +87,9 @@ class Checkpoint(Component):
         saved = _read(path)
         same_fit = saved["fingerprint"] == fingerprint
         if not same_fit or saved["state"]["run_start"][0] != state.iteration:
-            warnings.warn(
+            warn_user(
                 f"The checkpoint {str(path)!r} belongs to a fit with other parameters or other "
-                "data: training starts anew, and will replace it.",
-                UserWarning,
-                stacklevel=2,
+                "data: training starts anew, and will replace it."
             )
             return None
         state.load_state_dict(saved["state"])
@@ -155,50 +149,3 @@ def _not_ours(path: Path) -> str:
         f"The file {str(path)!r} cannot be read as a checkpoint of this version. Delete it, or "
         "choose another path."
     )
-
-
-def fingerprint(*parts: Any) -> str:
-    """Return a digest that identifies a fit by its parameters and data.
-
-    Parameters
-    ----------
-    *parts : object
-        Arrays and tensors count with shape, dtype and values; estimators and components with class
-        and parameters; tuples, lists and dicts with their items; anything else with its ``repr``.
-
-    Returns
-    -------
-    digest : str
-        The same for equal parts, in any process.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.training import Adam, fingerprint
-    >>> fingerprint(Adam(), torch.ones(3)) == fingerprint(Adam(), torch.ones(3))
-    True
-    >>> fingerprint(Adam(), torch.ones(3)) == fingerprint(Adam(lr=0.1), torch.ones(3))
-    False
-    """
-    digest = hashlib.sha256()
-    _add(digest, parts)
-    return digest.hexdigest()
-
-
-def _add(digest: Any, part: Any) -> None:
-    digest.update(f"<{type(part).__module__}.{type(part).__qualname__}>".encode())
-    if isinstance(part, Tensor):
-        part = part.detach().cpu().numpy()
-    if isinstance(part, BaseEstimator):
-        part = part.get_params(deep=False)
-    if isinstance(part, np.ndarray) and part.dtype != object:
-        digest.update(f"{part.dtype}{part.shape}".encode())
-        digest.update(part.tobytes())
-    elif isinstance(part, dict):
-        _add(digest, sorted(part.items()))
-    elif isinstance(part, (list, tuple, np.ndarray)):
-        digest.update(f"{len(part)}".encode())
-        for item in part:
-            _add(digest, item)
-    else:
-        digest.update(f"{part!r}|".encode())

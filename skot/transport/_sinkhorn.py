@@ -1,12 +1,10 @@
 """Entropic optimal transport as a transformer."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -24,6 +22,7 @@ from skot.solvers import (
 from skot.transport._base import BaseTransport
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context
+from skot.utils._warnings import warn_not_converged
 from skot.utils.validation import DomainSplit, known_labels, split_domains
 
 #: Up to this many pairs of rows the kernel is in float64, whatever the tolerance.
@@ -340,10 +339,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     def _warn_if_not_converged(self) -> None:
         if self.converged_:
             return
-        warnings.warn(
+        warn_not_converged(
             f"SinkhornTransport did not converge: the marginal error is "
             f"{self.marginal_error_:.1e} after {self.n_iter_} iterations, more than "
-            f"tol={self.tol:g}. Increase max_iter, epsilon or tol.",
-            ConvergenceWarning,
-            stacklevel=6,  # past the decorators of fit
+            f"tol={self.tol:g}. Increase max_iter, epsilon or tol."
         )

@@ -37,6 +37,7 @@ def _to_array(y: Any) -> Any:
 
 
 def _tidy_objects(y: np.ndarray) -> np.ndarray:
+    """Labels (n,) of the type that objects have in common, missing ones marked."""
     missing = np.fromiter((_is_missing(value) for value in y), dtype=bool, count=len(y))
     present = y[~missing]
     if all(isinstance(value, (bool, np.bool_)) for value in present) and not missing.any():
@@ -140,19 +141,10 @@ def unknown_labels_like(y_source: np.ndarray, n_samples: int) -> np.ndarray:
 
 
 def mask_labels(y: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return a copy of `y` with a mark in place of the labels that are not `known`.
+    """Return a copy of labels (n,) with a mark in place of those that are not `known`, (n,).
 
     The mark is what `skot.utils.validation.known_labels` takes for unknown: -1 among integers,
     NaN among floats, None among objects. Integers become floats where -1 is a class.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skot.utils._labels import mask_labels
-    >>> mask_labels(np.array([3, 4]), np.array([True, False]))
-    array([ 3, -1])
-    >>> mask_labels(np.array(["cat", "dog"]), np.array([True, False]))
-    array(['cat', None], dtype=object)
     """
     if y.dtype.kind in "iub":
         integers = y.astype(np.int64)

@@ -88,23 +88,6 @@ def float_types(X: Any) -> Any:
     scikit-learn knows the dtype of arrays, and of frames whose columns are NumPy's: other frames,
     those of polars, and those of pandas with nullable or Arrow columns, would become float64
     whatever they hold.
-
-    Parameters
-    ----------
-    X : array-like
-        What will be checked.
-
-    Returns
-    -------
-    dtype : list of dtypes or dtype
-        float32 alone for a frame whose columns have that in common, else both.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from skot.utils._points import float_types
-    >>> float_types(pd.DataFrame({"x": [1.0, 2.0]}, dtype="Float32"))
-    dtype('float32')
     """
     types = [_numpy_type(column) for column in _column_types(X)]
     if not types or None in types or np.result_type(*types) != np.float32:
@@ -135,28 +118,13 @@ def _numpy_type(column: Any) -> np.dtype | None:
 
 
 def check_n_times(n_times: Any) -> int:
-    """Validate the number of times at which paths are asked for.
-
-    Parameters
-    ----------
-    n_times : int
-        The number.
-
-    Returns
-    -------
-    n_times : int
-        The same, positive.
-
-    Raises
-    ------
-    ValueError
-        If it is not a positive integer.
-    """
+    """Return the number of times at which paths are asked for, or raise unless it is positive."""
     if not isinstance(n_times, Integral) or n_times < 1:
         raise ValueError(f"n_times must be a positive integer. Got {n_times!r}.")
     return int(n_times)
 
 
 def _all_finite(X: torch.Tensor) -> bool:
+    """Whether all entries of points (n, d) are finite."""
     # One sum tells it for all but huge values, at a fraction of the cost of looking at each.
     return bool(torch.isfinite(X.sum())) or bool(torch.isfinite(X).all())

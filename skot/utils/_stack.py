@@ -87,6 +87,7 @@ def _interleave(n_source: int, n_target: int) -> np.ndarray:
 
 
 def _stack_rows(X_source: Any, X_target: Any, order: np.ndarray) -> Any:
+    """Rows (n, d), (m, d) on top of each other, in an order (n + m,), of the kind of the source."""
     widths = X_source.shape[1:] if hasattr(X_source, "shape") else (len(X_source[0]),)
     other = X_target.shape[1:] if hasattr(X_target, "shape") else (len(X_target[0]),)
     if tuple(widths) != tuple(other):
@@ -125,6 +126,7 @@ def _stack_frames(X_source: Any, X_target: Any, order: np.ndarray) -> Any:
 def _stack_labels(
     X_source: Any, X_target: Any, y_source: Any, y_target: Any, n_target: int
 ) -> np.ndarray | None:
+    """Labels (n,), (m,) on top of each other, unknown ones of the target marked."""
     if y_source is None:
         if y_target is not None:
             raise ValueError("y_target was passed without y_source: source rows need labels.")

@@ -14,17 +14,12 @@ def _libraries() -> tuple:
 
 
 class SerialBlas:
-    """Context in which BLAS works on the calling thread alone.
+    """Context in which BLAS works on the calling thread alone, if that `is_needed`.
 
     Products of some hundred rows take microseconds. Shared among threads they wait for the slowest,
     and where other processes keep the cores busy that is a thousand times as long. The number of
     threads is a setting of the whole process, so it is put back when the last of several threads
     leaves, and touched only where there is more than one.
-
-    Parameters
-    ----------
-    is_needed : bool
-        Whether there are products that would be shared.
     """
 
     _lock = threading.Lock()

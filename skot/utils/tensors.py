@@ -9,6 +9,7 @@ import torch
 __all__ = [
     "is_wide",
     "like_input",
+    "n_dimensions",
     "output_dtype",
     "resolve_device",
     "resolve_dtype",
@@ -240,3 +241,21 @@ def is_wide(distance: float, length: float) -> bool:
         True where single precision would lose more than a few digits of what tells rows apart.
     """
     return not 1.0 / _LARGE < length < _LARGE or distance > _FAR * length
+
+
+def n_dimensions(values: Any) -> int:
+    """Count the dimensions of what may become an array, without making it.
+
+    Parameters
+    ----------
+    values : object
+        An array, a tensor, or lists.
+
+    Returns
+    -------
+    n_dimensions : int
+        Read off the first element of lists; 0 for what has no shape.
+    """
+    if isinstance(values, (list, tuple)):
+        return 1 + (n_dimensions(values[0]) if values else 0)
+    return len(getattr(values, "shape", ()))

@@ -201,6 +201,7 @@ def check_sample_domain(
 
 
 def _signed_integers(domain: np.ndarray) -> np.ndarray:
+    """Domains (n,) as int64, or raise where they have no sign."""
     kind = domain.dtype.kind
     if kind == "O":
         kinds = {np.asarray(value).dtype.kind for value in domain}
@@ -220,6 +221,7 @@ def _signed_integers(domain: np.ndarray) -> np.ndarray:
 
 
 def _validate_X(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> Any:
+    """Rows (n, d) as scikit-learn would have them; tensors stay tensors."""
     if is_plain(X, min_rows):
         if reset and not hasattr(estimator, "feature_names_in_"):
             # All that scikit-learn would do, after looking whether the array is a data frame.
@@ -255,6 +257,7 @@ def _target_or_labels(
 
 
 def _check_target(estimator: Any, X: Any, y: Any, width: int, min_rows: int) -> Any:
+    """Validate a target sample (m, d) as rows of the features of X."""
     n_features = X.shape[1]
     if width != n_features:
         raise ValueError(
@@ -307,6 +310,7 @@ def _part(rows: Any, mask: np.ndarray | None) -> tuple[Any, Any]:
 
 
 def _normalise(weights: np.ndarray | None, side: str) -> np.ndarray | None:
+    """Weights (n,) of one side that sum to one."""
     if weights is None or not len(weights):
         return weights
     largest = weights.max()

@@ -442,6 +442,14 @@ def test_in_a_pipeline_without_routing():
 # --- without a target ------------------------------------------------------------------
 
 
+def test_the_warning_of_no_target_points_to_the_line_of_the_caller_of_a_pipeline():
+    X, y, _ = shifted_blobs()
+    pipeline = make_pipeline(StandardScaler(), DomainAdaptation(LogisticRegression()))
+    with pytest.warns(UserWarning, match="sample_domain was not passed") as caught:
+        pipeline.fit(X, y)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 @pytest.mark.parametrize("enable", [False, True])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_without_sample_domain_the_estimator_is_fitted_as_it_is(direction, enable):

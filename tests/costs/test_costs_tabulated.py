@@ -127,6 +127,57 @@ def test_the_points_of_a_grid_have_its_matrix():
     assert torch.equal(cost_matrix(grid), grid.matrix())
 
 
+def test_what_costs_know_of_themselves():
+    x, y = np.zeros((3, 2)), np.ones((4, 2))
+    matrix, points, grid = PrecomputedCost(np.ones((3, 4))), SupportCost(x, y), GridCost((2, 3))
+    costs = (matrix, points, grid)
+    assert [cost.support_sizes for cost in costs] == [(3, 4), (3, 4), (6, 6)]
+    assert [cost.is_separable for cost in costs] == [False, False, True]
+    assert [type(cost.ground_cost) for cost in costs] == [type(None), SquaredEuclidean, type(None)]
+    assert [cost.is_batch for cost in (*costs, PrecomputedCost([[[1.0]]]))] == [False] * 3 + [True]
+    assert matrix.squared_euclidean_points() is None
+    assert SupportCost(x, y, "euclidean").squared_euclidean_points() is None
+    assert GridCost((2, 3), power=1.0).squared_euclidean_points() is None
+    for cost in (points, grid):
+        pair = cost.squared_euclidean_points()
+        torch.testing.assert_close(SquaredEuclidean().pairwise(*pair), cost.matrix())
+
+
+@pytest.mark.parametrize(
+    "cost", [SupportCost([[0.0], [2.0]], [[1.0], [2.0], [5.0]]), GridCost((2, 3), power=1.3)]
+)
+def test_the_scale_is_the_mean_cost_from_the_smallest_on(cost):
+    n, m = cost.support_sizes
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(k, generator=generator, dtype=torch.float64) for k in (n, m))
+    a, b = a / a.sum(), b / b.sum()
+    matrix = cost_matrix(cost)
+    expected = a @ (matrix - matrix.min()) @ b
+    torch.testing.assert_close(cost.scale(a, b), expected)
+    torch.testing.assert_close(PrecomputedCost(matrix + 7.0).scale(a, b), expected)
+
+
+def test_digests_tell_costs_apart_and_are_those_in_saved_files():
+    x, y = np.array([[0.0], [1.0]]), np.array([[0.0], [2.0]])
+    grid = GridCost([2], power=2)
+    points, matrix = SupportCost(x, y), PrecomputedCost(grid.matrix())
+    others = [
+        SupportCost(y, x),
+        SupportCost(x, y, "euclidean"),
+        GridCost((2,), 1),
+        GridCost((2, 1)),
+    ]
+    assert len({cost.digest() for cost in (grid, points, matrix, *others)}) == 7
+    assert (
+        points.digest() == SupportCost(x.tolist(), torch.from_numpy(y), SquaredEuclidean()).digest()
+    )
+    assert grid.digest() == GridCost((np.int64(2),)).digest()
+    # A file of a regressor names the cost by its digest, which therefore never changes.
+    assert grid.digest().startswith("ed5bf1a2a1d3")
+    assert points.digest().startswith("a7ee512a5815")
+    assert matrix.digest().startswith("360975246dd9")
+
+
 @pytest.mark.parametrize(
     ("x", "y", "cost", "message"),
     [

@@ -114,6 +114,7 @@ def test_bad_parameters_raise_when_made():
 
 
 def test_groups_are_ignored_with_a_warning():
-    with pytest.warns(UserWarning, match="groups parameter is ignored"):
+    with pytest.warns(UserWarning, match="groups parameter is ignored") as caught:
         next(DomainKFold(2).split(np.zeros((4, 1)), groups=[0] * 4, sample_domain=[1, 1, -1, -1]))
+    assert caught[0].filename == __file__
     assert DomainKFold(7).get_n_splits() == 7

@@ -125,8 +125,9 @@ def test_time_is_counted_over_the_crash(tmp_path):
 def test_another_fit_is_never_resumed(tmp_path):
     run(make_state(), tmp_path / "fit.pt", fingerprint="one")
     state, plain = make_state(), make_state()
-    with pytest.warns(UserWarning, match="other parameters or other data"):
+    with pytest.warns(UserWarning, match="other parameters or other data") as caught:
         run(state, tmp_path / "fit.pt", fingerprint="another")
+    assert caught[0].filename == __file__
     train(make_step(plain), plain, max_iter=300)
     assert_same(state, plain)
     # The file is the other one's now.

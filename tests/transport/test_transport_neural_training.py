@@ -434,8 +434,9 @@ def test_a_crash_changes_nothing_with_a_checkpoint(monkeypatch, tmp_path, make, 
     # A finished fit is there at once, and other data is not taken for the same fit.
     assert same(fit(checkpoint=checkpoint), expected)
     assert len(steps) == 6
-    with pytest.warns(UserWarning, match="other parameters or other data"):
+    with pytest.warns(UserWarning, match="other parameters or other data") as caught:
         make(checkpoint=checkpoint, max_iter=3).fit(X + 1.0, Y)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
 
 from skot import SinkhornTransport
 from skot.costs import Cost, Euclidean, PNorm, SquaredEuclidean
@@ -411,10 +412,13 @@ def test_one_warning_without_convergence(class_reg):
     assert np.isfinite(transport.transform(X)).all()
 
 
-def test_the_warning_points_to_the_line_of_the_caller():
+@pytest.mark.parametrize("wrap", [lambda transport: transport, make_pipeline])
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_the_warning_points_to_the_line_of_the_caller(wrap, method):
+    transport = wrap(SinkhornTransport(0.01, max_iter=2, tol=1e-13))
     with pytest.warns(ConvergenceWarning) as caught:
-        SinkhornTransport(0.01, max_iter=2, tol=1e-13).fit(X, Y)
-    assert caught[0].filename == __file__
+        getattr(transport, method)(X, Y)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_no_more_passes_than_allowed():

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from skot.costs import GridCost, SquaredEuclidean, SupportCost, check_cost, cost_matrix
+from skot.costs import cost_matrix
 from skot.numerics.linalg import gaussian_fit_potential
 from skot.transport._meta_ot.aggregated import (
     AggregatedTargets,
@@ -66,19 +66,16 @@ class DualCoordinates:
     def of(cls, cost: Any, epsilon: float, a: Tensor, b: Tensor) -> Self:
         """Choose them for the cost and the first problems seen."""
         pooling = aggregated = None
-        if isinstance(cost, GridCost):
-            scale = cost.scale(a.mean(0), b.mean(0))
-        else:
+        scale = cost.scale(a.mean(0), b.mean(0))
+        scale = torch.where(scale > 0, scale, 1.0)
+        n, m = cost.support_sizes
+        if m > _MANY_TARGETS * n:
             matrix = cost_matrix(cost).to(a)
-            scale = a.mean(0) @ (matrix - matrix.min()) @ b.mean(0)
-            scale = torch.where(scale > 0, scale, 1.0)
-            if matrix.shape[1] > _MANY_TARGETS * matrix.shape[0]:
-                pooling = torch.cat([(-matrix.T / (scale * s)).softmax(1) for s in _SCALES], 1)
-            n_groups = _GROUPS * matrix.shape[0]
-            if n_groups <= min(_MOST_GROUPS, matrix.shape[1] // _GROUP_SIZE):
+            pooling = torch.cat([(-matrix.T / (scale * s)).softmax(1) for s in _SCALES], 1)
+            n_groups = _GROUPS * n
+            if n_groups <= min(_MOST_GROUPS, m // _GROUP_SIZE):
                 targets = aggregate_targets(matrix, b.mean(0), n_groups)
                 aggregated = (targets.matrix, targets.groups)
-        scale = torch.where(scale > 0, scale, 1.0)
         blocks = [a, b if pooling is None else b @ pooling]
         return cls(
             None if aggregated is not None else _quadratic_points(cost, a.device),
@@ -148,13 +145,8 @@ def centred(f: Tensor, a: Tensor) -> Tensor:
 
 
 def _quadratic_points(cost: Any, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    if isinstance(cost, GridCost) and cost.power == 2:
-        grid = cost.points().to(device)
-        return grid, grid
-    if isinstance(cost, SupportCost) and isinstance(check_cost(cost.cost), SquaredEuclidean):
-        x, y = cost.points()
-        return x.to(device), y.to(device)
-    return None
+    points = cost.squared_euclidean_points()
+    return None if points is None else (points[0].to(device), points[1].to(device))
 
 
 def _spread(block: Tensor) -> Tensor:

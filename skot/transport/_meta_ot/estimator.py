@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Generator, Tensor
 
 from skot.base import check_component
-from skot.costs import GridCost
+from skot.costs import check_fixed_support_cost
 from skot.networks import DualMLP, DualUNet
 from skot.solvers import SinkhornResult
 from skot.training import Adam, CosineSchedule, Optimizer
@@ -23,10 +23,8 @@ from skot.transport._meta_ot.problems import (
     Problems,
     check_problems,
     check_same_problem,
-    check_supported_cost,
     part_histograms,
     read_problems,
-    support_sizes,
     validate_rows,
 )
 from skot.transport._meta_ot.training import RegressionMethod
@@ -261,7 +259,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
     # Fitting
 
     def _method(self, optimizer: Optimizer) -> RegressionMethod:
-        cost = check_supported_cost(self.cost)
+        cost = check_fixed_support_cost(self.cost)
         network = check_component(
             self.network, default=lambda: _default_network(cost), kind="build", name="network"
         )
@@ -499,7 +497,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
         return X, *self._part(rows)
 
     def _part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return part_histograms(rows, support_sizes(self.cost_)[0])
+        return part_histograms(rows, self.cost_.support_sizes[0])
 
     # For MetaInitializer
 
@@ -571,7 +569,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
         """
         method = self._method(self._training_components())
         coordinates, weights = files.read(path, method.cost, method.epsilon)
-        n_source, n_target = support_sizes(method.cost)
+        n_source, n_target = method.cost.support_sizes
         generator = check_generator(self.random_state)
         network = method.network.build(coordinates.n_inputs, n_source, generator=generator)
         dtype = files.fill(network, weights, path)
@@ -587,6 +585,8 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
 
 
 def _default_network(cost: Any) -> Any:
-    if isinstance(cost, GridCost) and len(cost.shape) == 2 and min(cost.shape) >= _IMAGE_SIDE:
-        return DualUNet(tuple(cost.shape))
+    if cost is not None and cost.is_separable:
+        shape = tuple(cost.shape)
+        if len(shape) == 2 and min(shape) >= _IMAGE_SIDE:
+            return DualUNet(shape)
     return DualMLP()

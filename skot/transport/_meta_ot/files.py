@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from skot.transport._meta_ot.coordinates import DualCoordinates
-from skot.transport._meta_ot.problems import cost_fingerprint
 
 _FORMAT = "skot meta optimal transport 1"
 
@@ -19,7 +18,7 @@ def write(
     """Write a network, tensors and numbers only."""
     content = {
         "format": _FORMAT,
-        "cost": cost_fingerprint(cost),
+        "cost": cost.digest(),
         "coordinates": coordinates.to("cpu").state_dict(),
         "network": {name: value.cpu() for name, value in network.state_dict().items()},
     }
@@ -38,7 +37,7 @@ def read(
         raise ValueError(_not_ours(path)) from error
     if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
         raise ValueError(_not_ours(path))
-    if cost is None or saved["cost"] != cost_fingerprint(cost):
+    if cost is None or saved["cost"] != cost.digest():
         raise ValueError(
             f"The model in {os.fspath(path)!r} was trained for another cost or other supports "
             f"than {cost!r}: its potentials mean nothing here."

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skot.costs import GridCost, PrecomputedCost, cost_matrix
+from skot.costs import PrecomputedCost, cost_matrix
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.solvers import SemiDual
 from skot.transport._meta_ot.coordinates import DualCoordinates, PlainCoordinates, centred
-from skot.transport._meta_ot.problems import support_sizes
 from skot.transport._neural.batches import NETWORK
 from skot.transport._neural.fit import Learned
 
@@ -62,7 +61,7 @@ class LearnedRegression(Learned):
         """Width of what the network writes."""
         if isinstance(self.coordinates, PlainCoordinates):
             return len(self.coordinates.target_mean)
-        return support_sizes(self.cost)[0]
+        return self.cost.support_sizes[0]
 
     def outputs(self, rows: Tensor) -> Tensor:
         """Outputs of a regression without a cost, of the dimensions of those it learned."""
@@ -75,7 +74,7 @@ class LearnedRegression(Learned):
 
     def cost_on_device(self) -> Any:
         """The cost where the network is: the solver works where its matrix is."""
-        if isinstance(self.cost, GridCost) or self.device.type == "cpu":
+        if self.cost.is_separable or self.device.type == "cpu":
             return self.cost
         return PrecomputedCost(cost_matrix(self.cost).to(self.device))
 

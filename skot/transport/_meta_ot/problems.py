@@ -9,13 +9,10 @@ import torch
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost, cost_matrix
+from skot.costs import Cost
 from skot.training import fingerprint
 from skot.utils._points import check_points, float_types
 from skot.utils.tensors import resolve_dtype, to_tensor
-
-#: Costs between fixed supports.
-SUPPORTED_COSTS = (PrecomputedCost, SupportCost, GridCost)
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def read_problems(
     n_inputs, n_source, n_labels, output_ndim = rows.shape[1], 0, 0, 0
     if cost is not None:
         check_problems(cost, rows, owner)
-        n_outputs = n_source = support_sizes(cost)[0]
+        n_outputs = n_source = cost.support_sizes[0]
         # Before they are rounded to float32, whose range raw weights may leave.
         rows = torch.cat(part_histograms(rows, n_source), 1)
     if y is not None:
@@ -109,37 +106,12 @@ def read_problems(
 def check_problems(cost: Any, rows: Tensor, owner: str) -> None:
     """Raise unless rows hold two histograms on the supports of a cost."""
     check_width(cost, rows.shape[1], owner)
-    check_histograms(rows, support_sizes(cost)[0])
-
-
-def check_supported_cost(cost: Any) -> Any:
-    """Return a validated clone of a cost between fixed supports; None stays None."""
-    if cost is None:
-        return None
-    if isinstance(cost, str):
-        raise ValueError(
-            f"cost must be a PrecomputedCost, a SupportCost or a GridCost. Got {cost!r}, which has "
-            "no supports: pass SupportCost(x, y, cost)."
-        )
-    cost = check_cost(cost, kind=SUPPORTED_COSTS)
-    if isinstance(cost, PrecomputedCost):
-        check_points(cost.matrix, name="cost matrix")
-    return cost
-
-
-def support_sizes(cost: Any) -> tuple[int, int]:
-    """Return the numbers of source and target points."""
-    if isinstance(cost, GridCost):
-        return cost.size, cost.size
-    if isinstance(cost, SupportCost):
-        return len(cost.x), len(cost.y)
-    n, m = cost_matrix(cost).shape
-    return n, m
+    check_histograms(rows, cost.support_sizes[0])
 
 
 def check_width(cost: Any, n_columns: int, owner: str) -> None:
     """Raise unless rows are as wide as the two supports together."""
-    n, m = support_sizes(cost)
+    n, m = cost.support_sizes
     if n_columns != n + m:
         raise ValueError(
             f"X has {n_columns} features, but {owner} is expecting {n + m} features as input: "
@@ -176,20 +148,6 @@ def _normalized(weights: Tensor) -> Tensor:
     # Dividing by the largest first keeps the sum of huge weights finite.
     weights = weights / weights.amax(1, keepdim=True)
     return weights / weights.sum(1, keepdim=True)
-
-
-def cost_fingerprint(cost: Any) -> str:
-    """Return a digest of a cost and its supports, whatever the kind of array they came in."""
-    if isinstance(cost, GridCost):
-        return fingerprint("grid", [int(n) for n in cost.shape], float(cost.power))
-    if isinstance(cost, SupportCost):
-        return fingerprint("points", check_cost(cost.cost), *cost.points())
-    return fingerprint("matrix", cost_matrix(cost))
-
-
-def same_ground_cost(cost: SupportCost, other: Cost) -> bool:
-    """Whether the cost between the points of a support is another one."""
-    return fingerprint(check_cost(cost.cost)) == fingerprint(other)
 
 
 def positions(points: Tensor, support: Tensor) -> Tensor | None:
@@ -235,8 +193,9 @@ def check_same_problem(
     if getattr(problem.costs, "has_class_cost", False):
         raise ValueError(_other_problem("a class cost"))
     a, b = problem.a.detach(), problem.b.detach()
-    if isinstance(problem.cost, Cost) and isinstance(cost, SupportCost):
-        if not same_ground_cost(cost, problem.cost):
+    between_points = isinstance(problem.cost, Cost)
+    if between_points and cost.ground_cost is not None:
+        if fingerprint(cost.ground_cost) != fingerprint(problem.cost):
             raise ValueError(_other_problem(f"the cost {problem.cost!r}"))
         x, y = cost.points()
         rows = positions(problem.points[0].detach().to(x), x)
@@ -248,7 +207,7 @@ def check_same_problem(
         full_a.index_add_(1, rows, a)
         full_b.index_add_(1, columns, b)
         return full_a, full_b, columns
-    if isinstance(problem.cost, Cost) or cost_fingerprint(cost) != cost_fingerprint(problem.cost):
+    if between_points or cost.digest() != problem.cost.digest():
         raise ValueError(_other_problem("another cost"))
     return a, b, None
 
