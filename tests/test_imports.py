@@ -65,8 +65,6 @@ KNOWN = {
     ("skot.metrics._wasserstein", "skot.solvers._exact"),
 }
 LONGEST_FILE = 500
-# Longer ones, which are to be parted. No new ones.
-TOO_LONG = {"transport/_meta_ot/estimator.py"}
 
 
 def run_python(code):
@@ -157,9 +155,7 @@ def test_no_file_is_long():
         path.relative_to(PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
         for _, path in modules()
     }
-    long = {name for name, length in lengths.items() if length > LONGEST_FILE}
-    assert long - TOO_LONG == set()
-    assert TOO_LONG - long == set(), "short now: take them out of TOO_LONG"
+    assert {name for name, length in lengths.items() if length > LONGEST_FILE} == set()
 
 
 def test_layers():

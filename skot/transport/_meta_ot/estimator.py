@@ -1,9 +1,8 @@
 """A regressor that predicts the dual potentials of entropic transport problems."""
 
-import os
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,11 +12,11 @@ from torch import Generator, Tensor
 
 from skot.base import check_component
 from skot.costs import check_fixed_support_cost
-from skot.networks import DualMLP, DualUNet
+from skot.networks import DualMLP
 from skot.solvers import SinkhornResult
 from skot.training import Adam, CosineSchedule, Optimizer
 from skot.transport._meta_ot import files
-from skot.transport._meta_ot.coordinates import DualCoordinates, centred
+from skot.transport._meta_ot.coordinates import centred
 from skot.transport._meta_ot.model import LearnedRegression
 from skot.transport._meta_ot.problems import (
     Problems,
@@ -27,19 +26,13 @@ from skot.transport._meta_ot.problems import (
     read_problems,
     validate_rows,
 )
-from skot.transport._meta_ot.training import RegressionMethod
-from skot.transport._meta_ot.warm_start import solve_from, trusted_start
-from skot.transport._neural.batches import NETWORK
+from skot.transport._meta_ot.training import RegressionMethod, default_network
+from skot.transport._meta_ot.warm_start import solve_from
 from skot.transport._neural.fit import NeuralFit
 from skot.utils._callbacks import with_callbacks
 from skot.utils._points import check_points
 from skot.utils._sklearn import HasMethods, Interval, check_weights, fit_context
-from skot.utils._warnings import warn_not_converged
-from skot.utils.random import check_generator
 from skot.utils.tensors import like_input, resolve_device, to_tensor
-
-#: Sides of a grid from which a network of images is the default.
-_IMAGE_SIDE = 8
 
 
 class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -261,7 +254,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
     def _method(self, optimizer: Optimizer) -> RegressionMethod:
         cost = check_fixed_support_cost(self.cost)
         network = check_component(
-            self.network, default=lambda: _default_network(cost), kind="build", name="network"
+            self.network, default=lambda: default_network(cost), kind="build", name="network"
         )
         return RegressionMethod(
             optimizer, self.averaging, self.batch_size, cost, float(self.epsilon), network
@@ -271,12 +264,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
         self, X: Any, y: Any, method: RegressionMethod, generator: Generator, *, reset: bool
     ) -> Problems:
         """Check rows [X, y] to train on."""
-        if y is None and method.cost is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None. With a cost it learns without y."
-            )
-        X, y = validate_rows(self, X, y, reset=reset)
+        X, y = validate_rows(self, X, y, reset=reset, needs_y=method.cost is None)
         device = resolve_device(self.device, like=X) if reset else self._learned.device
         n_outputs = None if reset else self._learned.n_outputs
         return read_problems(type(self).__name__, X, y, method.cost, device, n_outputs)
@@ -307,10 +295,11 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
             For bad input, as ``fit``.
         """
         check_is_fitted(self)
-        X, rows = self._read_rows(X)
         if self.cost_ is None:
+            X, rows = self._read_rows(X)
             return like_input(self._learned.outputs(rows), X)
-        return like_input(self._learned.potential(*self._part(rows)), X)
+        X, a, b = self._read_problems(X, "predict")
+        return like_input(self._learned.potential(a, b), X)
 
     def predict_target_potential(self, X: Any) -> Any:
         """Predict the target potentials: one half step from the source potentials.
@@ -400,17 +389,10 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
             If some problems were not solved to the tolerance.
         """
         _, a, b = self._read_problems(X, "solve")
+        g, trusted = self._learned.trusted_start(a, b, max_start_error)
         options = {"tol": tol, "max_iter": max_iter, "anderson_memory": anderson_memory}
-        g, trusted = self._trusted_start(a, b, max_start_error)
         cost = self._learned.cost_on_device()
-        result = solve_from(cost, self.epsilon_, a, b, g, trusted, annealing=annealing, **options)
-        n_failed = int((~cast(Tensor, result.converged)).sum())
-        if n_failed:
-            warn_not_converged(
-                f"{n_failed} of {len(a)} problems did not converge to tol={tol:g} in {max_iter} "
-                "iterations. Increase max_iter or tol."
-            )
-        return result
+        return solve_from(cost, self.epsilon_, a, b, g, trusted, annealing=annealing, **options)
 
     def initial_target_potential(
         self, a: Tensor, b: Tensor, max_start_error: float | None = 0.15
@@ -430,20 +412,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
             Half steps of the predictions, or of zeros where those are dropped.
         """
         check_is_fitted(self)
-        a, b = a.to(self._learned.device), b.to(self._learned.device)
-        g, trusted = self._trusted_start(a, b, max_start_error)
-        if not bool(trusted.all()):
-            dropped = ~trusted
-            zeros = torch.zeros_like(a[dropped])
-            step = self._learned.semi_dual().step(zeros, a[dropped], b[dropped])
-            g[dropped] = step.target_potential
-        return g
-
-    def _trusted_start(
-        self, a: Tensor, b: Tensor, max_start_error: float | None
-    ) -> tuple[Tensor, Tensor]:
-        learned = self._learned
-        return trusted_start(learned.semi_dual(), learned.potential(a, b), a, b, max_start_error)
+        return self._learned.half_steps(a, b, max_start_error)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         r"""Mean dual value of the predictions, or R2 where potentials are given.
@@ -494,10 +463,7 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
         if self.cost_ is None:
             raise ValueError(f"{what} needs a cost, but this MetaOTRegressor has cost=None.")
         X, rows = self._read_rows(X)
-        return X, *self._part(rows)
-
-    def _part(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return part_histograms(rows, self.cost_.support_sizes[0])
+        return X, *part_histograms(rows, self.cost_.support_sizes[0])
 
     # For MetaInitializer
 
@@ -529,64 +495,5 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
 
     # Files
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the fitted network to a file, with a digest of the cost it belongs to.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; it is read back by :meth:`load`, without unpickling anything.
-
-        Raises
-        ------
-        ValueError
-            Without a cost: pickle the estimator instead.
-        """
-        check_is_fitted(self)
-        if self.cost_ is None:
-            raise ValueError("save needs a cost; a MetaOTRegressor without one can be pickled.")
-        coordinates = cast(DualCoordinates, self._learned.coordinates)
-        files.write(path, self.cost_, coordinates, self._learned.modules[NETWORK])
-
-    def load(self, path: str | os.PathLike) -> Self:
-        """Become the fitted regressor that was saved, of the same cost, epsilon and network.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A file written by :meth:`save`.
-
-        Returns
-        -------
-        self : object
-            Fitted; ``partial_fit`` goes on with a new optimizer.
-
-        Raises
-        ------
-        ValueError
-            If the file was made for another cost, other supports, another epsilon or another
-            network, or by something else.
-        """
-        method = self._method(self._training_components())
-        coordinates, weights = files.read(path, method.cost, method.epsilon)
-        n_source, n_target = method.cost.support_sizes
-        generator = check_generator(self.random_state)
-        network = method.network.build(coordinates.n_inputs, n_source, generator=generator)
-        dtype = files.fill(network, weights, path)
-        modules = {NETWORK: network.to(resolve_device(self.device), torch.float32)}
-        learned = method.learned(modules, coordinates, 0)
-        no_rows = torch.empty(0, n_source + n_target)
-        data = Problems(no_rows, n_source + n_target, 0, n_source, 0, dtype)
-        self._adopt(method, learned, data, generator)
-        self.n_features_in_ = n_source + n_target
-        # Names of columns belong to another fit.
-        self.__dict__.pop("feature_names_in_", None)
-        return self
-
-
-def _default_network(cost: Any) -> Any:
-    if cost is not None and cost.is_separable:
-        shape = tuple(cost.shape)
-        if len(shape) == 2 and min(shape) >= _IMAGE_SIDE:
-            return DualUNet(shape)
-    return DualMLP()
+    save = files.save
+    load = files.load

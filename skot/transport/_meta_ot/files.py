@@ -1,15 +1,79 @@
-"""Fitted networks on disk, with what identifies the cost that they were trained for."""
+"""Fitted networks on disk, with what identifies the cost that they were trained for.
+
+`save` and `load` are methods of the regressor.
+"""
 
 import math
 import os
-from typing import Any
+from typing import Any, cast
 
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skot.transport._meta_ot.coordinates import DualCoordinates
+from skot.transport._meta_ot.problems import Problems
+from skot.transport._neural.batches import NETWORK
+from skot.utils.random import check_generator
+from skot.utils.tensors import resolve_device
 
 _FORMAT = "skot meta optimal transport 1"
+
+
+def save(self: Any, path: str | os.PathLike) -> None:
+    """Write the fitted network to a file, with a digest of the cost it belongs to.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; it is read back by :meth:`load`, without unpickling anything.
+
+    Raises
+    ------
+    ValueError
+        Without a cost: pickle the estimator instead.
+    """
+    check_is_fitted(self)
+    if self.cost_ is None:
+        raise ValueError("save needs a cost; a MetaOTRegressor without one can be pickled.")
+    coordinates = cast(DualCoordinates, self._learned.coordinates)
+    write(path, self.cost_, coordinates, self._learned.modules[NETWORK])
+
+
+def load(self: Any, path: str | os.PathLike) -> Any:
+    """Become the fitted regressor that was saved, of the same cost, epsilon and network.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file written by :meth:`save`.
+
+    Returns
+    -------
+    self : object
+        Fitted; ``partial_fit`` goes on with a new optimizer.
+
+    Raises
+    ------
+    ValueError
+        If the file was made for another cost, other supports, another epsilon or another
+        network, or by something else.
+    """
+    method = self._method(self._training_components())
+    coordinates, weights = read(path, method.cost, method.epsilon)
+    n_source, n_target = method.cost.support_sizes
+    generator = check_generator(self.random_state)
+    network = method.network.build(coordinates.n_inputs, n_source, generator=generator)
+    dtype = fill(network, weights, path)
+    modules = {NETWORK: network.to(resolve_device(self.device), torch.float32)}
+    learned = method.learned(modules, coordinates, 0)
+    no_rows = torch.empty(0, n_source + n_target)
+    data = Problems(no_rows, n_source + n_target, 0, n_source, 0, dtype)
+    self._adopt(method, learned, data, generator)
+    self.n_features_in_ = n_source + n_target
+    # Names of columns belong to another fit.
+    self.__dict__.pop("feature_names_in_", None)
+    return self
 
 
 def write(

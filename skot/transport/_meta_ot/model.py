@@ -11,6 +11,7 @@ from skot.costs import PrecomputedCost, cost_matrix
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.solvers import SemiDual
 from skot.transport._meta_ot.coordinates import DualCoordinates, PlainCoordinates, centred
+from skot.transport._meta_ot.warm_start import trusted_start
 from skot.transport._neural.batches import NETWORK
 from skot.transport._neural.fit import Learned
 
@@ -43,6 +44,22 @@ class LearnedRegression(Learned):
     def target_potential(self, a: Tensor, b: Tensor) -> Tensor:
         """Half steps from the source potentials, of shape (n_problems, m)."""
         return self.semi_dual().step(self.potential(a, b), a, b).target_potential
+
+    def trusted_start(
+        self, a: Tensor, b: Tensor, max_start_error: float | None
+    ) -> tuple[Tensor, Tensor]:
+        """Half steps of the predictions, and which of them are good enough to start at."""
+        return trusted_start(self.semi_dual(), self.potential(a, b), a, b, max_start_error)
+
+    def half_steps(self, a: Tensor, b: Tensor, max_start_error: float | None) -> Tensor:
+        """Half steps of the predictions, or of zeros where those are not good enough."""
+        a, b = a.to(self.device), b.to(self.device)
+        g, trusted = self.trusted_start(a, b, max_start_error)
+        if not bool(trusted.all()):
+            dropped = ~trusted
+            zeros = torch.zeros_like(a[dropped])
+            g[dropped] = self.semi_dual().step(zeros, a[dropped], b[dropped]).target_potential
+        return g
 
     def dual_value(self, a: Tensor, b: Tensor) -> Tensor:
         """Dual value of the predictions, of shape (n_problems,)."""

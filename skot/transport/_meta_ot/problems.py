@@ -61,8 +61,15 @@ class Problems:
         return part_histograms(self.inputs, self.n_source)
 
 
-def validate_rows(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+def validate_rows(
+    estimator: Any, X: Any, y: Any, *, reset: bool, needs_y: bool = False
+) -> tuple[Any, Any]:
     """Validate rows and outputs as scikit-learn does, tensors too."""
+    if y is None and needs_y:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None. With a cost it learns without y."
+        )
     if isinstance(X, Tensor):
         X = check_points(X, estimator=estimator)
         X = validate_data(estimator, X, reset=reset, skip_check_array=True)

@@ -6,11 +6,24 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
+from skot.networks import DualMLP, DualUNet
 from skot.solvers import SemiDual
 from skot.transport._meta_ot.coordinates import DualCoordinates, PlainCoordinates, centred
 from skot.transport._meta_ot.model import LearnedRegression, network_dtype, predict_potential
 from skot.transport._meta_ot.problems import Problems, part_histograms
 from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
+
+#: Sides of a grid from which a network of images is the default.
+_IMAGE_SIDE = 8
+
+
+def default_network(cost: Any) -> Any:
+    """Architecture for a cost: one for images where a grid has two sides that deserve it."""
+    if cost is not None and cost.is_separable:
+        shape = tuple(cost.shape)
+        if len(shape) == 2 and min(shape) >= _IMAGE_SIDE:
+            return DualUNet(shape)
+    return DualMLP()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skot.solvers import SemiDual, SinkhornResult, sinkhorn
+from skot.utils._warnings import warn_not_converged
 
 
 def trusted_start(
@@ -45,7 +46,14 @@ def solve_from(
                 **options,
             )
             parts.append((chosen.nonzero()[:, 0], result))
-    return parts[0][1] if len(parts) == 1 else _merged(parts)
+    result = parts[0][1] if len(parts) == 1 else _merged(parts)
+    n_failed = int((~cast(Tensor, result.converged)).sum())
+    if n_failed:
+        warn_not_converged(
+            f"{n_failed} of {len(a)} problems did not converge to tol={options['tol']:g} in "
+            f"{options['max_iter']} iterations. Increase max_iter or tol."
+        )
+    return result
 
 
 def _merged(parts: list[tuple[Tensor, SinkhornResult]]) -> SinkhornResult:
