@@ -9,11 +9,20 @@ from torch import Tensor
 from skot.base import Component
 from skot.costs import GridCost, PrecomputedCost, SupportCost, cost_matrix
 from skot.solvers import Initializer
-from skot.solvers._adjoint import Solution
-from skot.solvers._derivatives import DualValue, Potentials, SolvedOnce, needs_graph
-from skot.solvers._histograms import HistogramIterates, solve_histograms, solve_self_transport
-from skot.solvers._problem import Problem, read_problem
-from skot.solvers._solve import Settings, check_integer
+from skot.solvers._entropic.derivatives.adjoint import Solution
+from skot.solvers._entropic.derivatives.functions import (
+    DualValue,
+    Potentials,
+    SolvedOnce,
+    needs_graph,
+)
+from skot.solvers._entropic.histograms import (
+    HistogramIterates,
+    solve_histograms,
+    solve_self_transport,
+)
+from skot.solvers._entropic.pairwise import Settings, check_integer
+from skot.solvers._entropic.problem import Problem, read_problem
 from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_tensor
 

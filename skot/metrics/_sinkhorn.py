@@ -11,7 +11,7 @@ from torch import Tensor
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
 from skot.solvers import SinkhornResult, sinkhorn
-from skot.solvers._cloud_input import CloudBatch, is_cloud_batch, read_clouds
+from skot.solvers._entropic.clouds.input import CloudBatch, is_cloud_batch, read_clouds
 from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import check_points

@@ -1,12 +1,12 @@
 """Solvers on tensors: each returns one frozen result."""
 
-from skot.solvers._class_regularization import (
+from skot.solvers._entropic.class_regularization import (
     ClassRegularizedResult,
     sinkhorn_class_regularized,
 )
-from skot.solvers._plan import EntropicPlan
-from skot.solvers._semi_dual import SemiDual, SemiDualPass
-from skot.solvers._sinkhorn import SinkhornResult, sinkhorn
+from skot.solvers._entropic.plan import EntropicPlan
+from skot.solvers._entropic.semi_dual import SemiDual, SemiDualPass
+from skot.solvers._entropic.sinkhorn import SinkhornResult, sinkhorn
 from skot.solvers.initializers import (
     GaussianInitializer,
     Initializer,

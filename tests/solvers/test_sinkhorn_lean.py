@@ -10,14 +10,14 @@ from _problems import random_pair, up_to_a_constant
 from skot.costs import PrecomputedCost, SquaredEuclidean, check_cost
 from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.single_anderson import SingleAnderson
-from skot.solvers import _lean as lean_module
 from skot.solvers import sinkhorn
-from skot.solvers._arrival import Arrival
-from skot.solvers._iteration import SafeguardedAcceleration
-from skot.solvers._lean import SafeguardedStep
-from skot.solvers._lean_kernel import LeanCosts, LeanKernel, is_shared
-from skot.solvers._lean_problem import plain_arrays, read_lean
-from skot.solvers._solve import Settings
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.iteration import SafeguardedAcceleration
+from skot.solvers._entropic.lean import solve as lean_module
+from skot.solvers._entropic.lean.kernel import LeanCosts, LeanKernel, is_shared
+from skot.solvers._entropic.lean.problem import plain_arrays, read_lean
+from skot.solvers._entropic.lean.solve import SafeguardedStep
+from skot.solvers._entropic.pairwise import Settings
 from skot.utils._threads import SerialBlas, _libraries
 
 SETTINGS = Settings(0.1, 1e-9, 15, True, "auto", None)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skot.costs import GridCost, cost_matrix
 from skot.numerics.tiles import row_tiles
-from skot.solvers._grid_kernel import GridKernel
+from skot.solvers._entropic.grid_kernel import GridKernel
 
 #: Costs up to this many epsilons leave products of kernel and scalings in the range of float64.
 _SCALING_RANGE = 200.0

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skot.solvers._arrival import Arrival
+from skot.solvers._entropic.arrival import Arrival
 
 #: OpenBLAS shares products of a matrix with a vector, or with a matrix, from so many entries or
 #: multiplications on (interface/gemv.c and gemm.c of 0.3.30).

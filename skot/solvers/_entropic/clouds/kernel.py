@@ -95,7 +95,7 @@ class CloudKernel:
             How many, at least 1.
         relaxed : bool, default=False
             Whether steps between the exact ones of the ends are one and a half times as long, as
-            those of :meth:`skot.solvers._lean_kernel.LeanKernel.passes`.
+            those of :meth:`skot.solvers._entropic.lean.kernel.LeanKernel.passes`.
 
         Returns
         -------

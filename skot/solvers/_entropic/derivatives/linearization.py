@@ -23,7 +23,7 @@ from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skot.solvers._plan_entries import plan_entries
+from skot.solvers._entropic.derivatives.plan_entries import plan_entries
 
 #: Relative residuals of the system, and of one round of products in float32.
 _SOLVED, _SOLVED_FLOAT32, _ROUND_FLOAT32 = 1e-10, 1e-8, 1e-4
@@ -50,7 +50,7 @@ class LinearizedPlan:
 
     Parameters
     ----------
-    costs : PointCosts, MatrixCosts or GridCosts
+    costs : PointLogits, MatrixLogits or GridLogits
         The costs. Those with a method ``select_problems`` have tiles of logits with an axis of
         problems in front, and may have a regularisation for each.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)

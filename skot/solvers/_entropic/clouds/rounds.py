@@ -17,8 +17,8 @@ from torch import Tensor, linalg
 
 from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.tiles import row_tiles
-from skot.solvers._arrival import ROUNDING
-from skot.solvers._cloud_kernel import CloudKernel, Passes, exact_half_steps
+from skot.solvers._entropic.arrival import ROUNDING
+from skot.solvers._entropic.clouds.kernel import CloudKernel, Passes, exact_half_steps
 
 #: Passes before the acceleration starts, and passes between two looks, after each of which problems
 #: may leave and an accelerated step follows.
@@ -194,7 +194,7 @@ class CloudState:
         inside_x, inside_y = batch.inside
         empty_x, empty_y = (self.a == 0) & inside_x, (self.b == 0) & inside_y
         self._has_empty = empty_x.any(1) | empty_y.any(1)
-        # As one problem is judged (:class:`skot.solvers._arrival.Arrival`).
+        # As one problem is judged (:class:`skot.solvers._entropic.arrival.Arrival`).
         self.largest_residual = (tol * costs.range / epsilon).clamp_min(ROUNDING)
         self.h, self.row_log = torch.zeros_like(self.b), torch.zeros_like(self.a)
         self.error = torch.full_like(epsilon, torch.inf)

@@ -2,7 +2,7 @@
 
 Between two clouds of some dozens of points the solve takes tens of microseconds, less than general
 reading and checking do. What is not plain (another cost, gradients, points without mass, bad
-input) is left to :mod:`skot.solvers._problem`, which also words the errors.
+input) is left to :mod:`skot.solvers._entropic.problem`, which also words the errors.
 """
 
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from skot.costs import SquaredEuclidean
-from skot.solvers._costs import PointCosts
-from skot.solvers._iteration import Progress
-from skot.solvers._lean import LeanSolution, solve_lean
-from skot.solvers._lean_kernel import LeanCosts
-from skot.solvers._plan import EntropicPlan
-from skot.solvers._precision import DOUBLE_WEIGHT
-from skot.solvers._solve import Settings
+from skot.solvers._entropic.iteration import Progress
+from skot.solvers._entropic.lean.kernel import LeanCosts
+from skot.solvers._entropic.lean.solve import LeanSolution, solve_lean
+from skot.solvers._entropic.logits import PointLogits
+from skot.solvers._entropic.pairwise import Settings
+from skot.solvers._entropic.plan import EntropicPlan
+from skot.solvers._entropic.precision import DOUBLE_WEIGHT
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 #: Squared sizes of clouds whose costs need no other unit.
@@ -73,7 +73,7 @@ class LeanProblem(NamedTuple):
         """The lazy plan of a potential over epsilon."""
         parts = (self.x, self.y, self.a, self.b, h, self.row, self.column)
         x, y, a, b, potential, row, column = (torch.from_numpy(part) for part in parts)
-        costs = PointCosts(SquaredEuclidean(), x, y)
+        costs = PointLogits(SquaredEuclidean(), x, y)
         return EntropicPlan(costs, a, b, potential, epsilon, 1.0, (row, column))
 
 

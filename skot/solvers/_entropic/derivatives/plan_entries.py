@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
-from skot.solvers._costs import GridCosts
+from skot.solvers._entropic.logits import GridLogits
 
 #: Up to this many entries the plan is kept in float64, as the kernel of a solve.
 _SMALL = 2**20
@@ -31,7 +31,7 @@ def plan_tiles(
 
     Parameters
     ----------
-    costs : PointCosts, MatrixCosts or GridCosts
+    costs : PointLogits, MatrixLogits or GridLogits
         The costs.
     b, h : Tensor of shape (n_problems, m)
         Target weights and potentials over epsilon.
@@ -56,7 +56,7 @@ def plan_entries(costs, a, b, has_target, h, epsilon: float | Tensor, storage: s
 
     Parameters
     ----------
-    costs : PointCosts, MatrixCosts or GridCosts
+    costs : PointLogits, MatrixLogits or GridLogits
         The costs.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights, one where there is no mass.
@@ -67,7 +67,7 @@ def plan_entries(costs, a, b, has_target, h, epsilon: float | Tensor, storage: s
     epsilon : float or Tensor of shape (n_problems,)
         Regularisation in the units of `costs`.
     storage : {"auto", "kernel", "stream"}
-        As for :class:`skot.solvers._linearization.LinearizedPlan`.
+        As for :class:`skot.solvers._entropic.derivatives.linearization.LinearizedPlan`.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def plan_entries(costs, a, b, has_target, h, epsilon: float | Tensor, storage: s
         With tiles, products, and a shift of the potentials.
     """
     streamed = _StreamedEntries(costs, b, has_target, h, epsilon)
-    if isinstance(costs, GridCosts) and costs.largest / float(epsilon) <= _SCALING_RANGE:
+    if isinstance(costs, GridLogits) and costs.largest / float(epsilon) <= _SCALING_RANGE:
         return _GridEntries(streamed, costs, float(epsilon))
     size = len(b) * costs.shape[0] * costs.shape[1]
     lowest = float(torch.minimum(a.min(), b.min()))
@@ -199,7 +199,7 @@ class _GridEntries:
 
     dtype = torch.float64
 
-    def __init__(self, streamed: _StreamedEntries, costs: GridCosts, epsilon: float):
+    def __init__(self, streamed: _StreamedEntries, costs: GridLogits, epsilon: float):
         self._streamed = streamed
         self._kernels = costs.axis_kernels(epsilon)
         self._grid_shape = tuple(len(kernel) for kernel in self._kernels)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from skot.numerics.tiles import TILE_ENTRIES, row_tiles
-from skot.solvers._cost_derivatives import cost_derivatives
-from skot.solvers._linearization import LinearizedPlan
-from skot.solvers._plan_entries import plan_tiles
+from skot.solvers._entropic.derivatives.cost_derivatives import cost_derivatives
+from skot.solvers._entropic.derivatives.linearization import LinearizedPlan
+from skot.solvers._entropic.derivatives.plan_entries import plan_tiles
 
 #: Entries of the problems of a batch that are worked on together; fewer where each problem has
 #: points of its own, so that a tile holds whole problems.
@@ -23,7 +23,7 @@ class Solution:
 
     Attributes
     ----------
-    costs : PointCosts, MatrixCosts or GridCosts
+    costs : PointLogits, MatrixLogits or GridLogits
         Costs in scaled units, without a graph.
     cost : object
         Ground cost.

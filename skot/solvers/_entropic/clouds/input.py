@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
-from skot.solvers._derivatives import needs_graph
+from skot.solvers._entropic.derivatives.functions import needs_graph
 from skot.utils._points import FLOATS
 from skot.utils.tensors import resolve_dtype, to_numpy, to_tensor
 from skot.utils.validation import check_points

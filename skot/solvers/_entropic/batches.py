@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from skot.numerics.tiles import row_tiles
-from skot.solvers._arrival import Arrival
-from skot.solvers._costs import column_logsumexp, row_logsumexp
-from skot.solvers._grid_kernel import GridKernel
-from skot.solvers._iteration import Iterate, Progress, iterate
-from skot.solvers._precision import DOUBLE_WEIGHT, SINGLE_WEIGHT
-from skot.solvers._solve import PairwiseSolve, Settings, anneal
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.grid_kernel import GridKernel
+from skot.solvers._entropic.iteration import Iterate, Progress, iterate
+from skot.solvers._entropic.logits import column_logsumexp, row_logsumexp
+from skot.solvers._entropic.pairwise import PairwiseSolve, Settings, anneal
+from skot.solvers._entropic.precision import DOUBLE_WEIGHT, SINGLE_WEIGHT
 
 #: Largest cost, in units of epsilon, for which one kernel serves problems with different
 #: potentials.
@@ -69,7 +69,7 @@ def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Setting
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The costs, well scaled.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights in float64.
@@ -118,7 +118,7 @@ def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Set
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The costs, well scaled.
     a, b : Tensor of shape (1, n), (1, m)
         Weights in float64.

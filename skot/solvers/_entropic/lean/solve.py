@@ -1,9 +1,9 @@
-"""One small problem on the CPU: the iteration of :mod:`skot.solvers._iteration`, in NumPy.
+"""One small problem on the CPU: the iteration of :mod:`skot.solvers._entropic.iteration`, in NumPy.
 
 The algorithm is the same: annealing, Anderson's steps with the same safeguards, the same rule of
 arrival. What differs is the cost of a pass. Here it is microseconds, so that every check and every
 accelerated step follows a block of plain passes, and where passes are slow to converge Newton's
-method takes over (:mod:`skot.solvers._newton`).
+method takes over (:mod:`skot.solvers._entropic.lean.newton`).
 """
 
 import math
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from skot.numerics.single_anderson import SingleAnderson
-from skot.solvers._arrival import Arrival
-from skot.solvers._iteration import (
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.iteration import (
     ANNEALING_TOL,
     LARGEST_STEP,
     PROGRESS,
@@ -26,9 +26,9 @@ from skot.solvers._iteration import (
     annealing_schedule,
     extrapolate,
 )
-from skot.solvers._lean_kernel import DOUBLE, SINGLE, LeanCosts, LeanKernel, LeanPass
-from skot.solvers._newton import newton
-from skot.solvers._precision import EASY_TOL, reach, single_noise
+from skot.solvers._entropic.lean.kernel import DOUBLE, SINGLE, LeanCosts, LeanKernel, LeanPass
+from skot.solvers._entropic.lean.newton import newton
+from skot.solvers._entropic.precision import EASY_TOL, reach, single_noise
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
 _ANNEALING_BELOW = _ANNEALING_START = 0.02
@@ -236,7 +236,7 @@ class _Iteration:
         patience: float = np.inf,
         is_warm: bool = False,
     ) -> tuple[LeanPass, bool]:
-        """Iterate from h, which is absorbed, as :func:`skot.solvers._iteration.iterate` does.
+        """Iterate from h, which is absorbed, as `iterate` does for tensors.
 
         Returns the last pass and whether it is the arrival. `patience` passes without it end the
         stage at a check.
@@ -279,7 +279,7 @@ class _Iteration:
 
 
 class SafeguardedStep:
-    """The rules of :class:`skot.solvers._iteration.SafeguardedAcceleration` for one problem.
+    """The rules of :class:`SafeguardedAcceleration` for one problem.
 
     Parameters
     ----------

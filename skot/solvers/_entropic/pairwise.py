@@ -1,7 +1,7 @@
 """How one problem is solved: storage, precision, annealing, and the finish.
 
 Every choice here is about speed. What is solved, and when it counts as solved, is the business
-of :mod:`skot.solvers._iteration`.
+of :mod:`skot.solvers._entropic.iteration`.
 """
 
 import math
@@ -16,8 +16,8 @@ import torch
 from sklearn import get_config
 from torch import Tensor
 
-from skot.solvers._arrival import Arrival
-from skot.solvers._iteration import (
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.iteration import (
     ANNEALING_TOL,
     Iterate,
     Progress,
@@ -26,11 +26,17 @@ from skot.solvers._iteration import (
     extrapolate,
     iterate,
 )
-from skot.solvers._kernels import HalfSteps, StoredKernel, StreamedKernel
-from skot.solvers._lean import solve_lean
-from skot.solvers._lean_kernel import is_shared
-from skot.solvers._precision import EASY_TOL, FLOAT32_NOISE, SINGLE_WEIGHT, reach, single_noise
-from skot.solvers._sparse_kernel import SparseKernel, estimate_density
+from skot.solvers._entropic.kernels import HalfSteps, StoredKernel, StreamedKernel
+from skot.solvers._entropic.lean.kernel import is_shared
+from skot.solvers._entropic.lean.solve import solve_lean
+from skot.solvers._entropic.precision import (
+    EASY_TOL,
+    FLOAT32_NOISE,
+    SINGLE_WEIGHT,
+    reach,
+    single_noise,
+)
+from skot.solvers._entropic.sparse_kernel import SparseKernel, estimate_density
 from skot.utils._threads import SerialBlas
 
 #: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
@@ -219,7 +225,7 @@ class PairwiseSolve:
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The costs, well scaled.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Positive weights in float64.

@@ -3,7 +3,7 @@ r"""Derivatives of the solution of an entropic problem: of its value twice, of i
 Nothing is differentiated through an iteration. By the envelope theorem the gradient of the value is
 explicit: potentials for the weights, averages under the plan for the cost. Differentiating that
 once more, or the potentials and the plan themselves, takes one linear system
-(:mod:`skot.solvers._adjoint`) for any number of inputs, as in [1]_.
+(:mod:`skot.solvers._entropic.derivatives.adjoint`) for any number of inputs, as in [1]_.
 
 All numbers are computed inside the forward passes of autograd functions, where tensors are plain
 ones also under the transforms of `torch.func`.
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from skot.solvers._adjoint import Solution, plan_averages, pull_back
+from skot.solvers._entropic.derivatives.adjoint import Solution, plan_averages, pull_back
 
 
 class SolvedOnce:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
-from skot.solvers._kernels import HalfSteps, PairwiseKernel, target_half_step
+from skot.solvers._entropic.kernels import HalfSteps, PairwiseKernel, target_half_step
 
 #: Rows looked at to estimate how many entries would be kept.
 _SAMPLED_ROWS = 64
@@ -22,7 +22,7 @@ def estimate_density(costs, h: Tensor, b: Tensor, epsilon: float, threshold: flo
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem's costs.
     h : Tensor of shape (m,)
         Potential.
@@ -49,7 +49,7 @@ class SparseKernel(PairwiseKernel):
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem's costs.
     a, b : Tensor of shape (1, n), (1, m)
         Positive weights in float64.

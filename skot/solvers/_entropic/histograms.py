@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from skot.numerics.tiles import row_tiles
-from skot.solvers._arrival import ROUNDING
+from skot.solvers._entropic.arrival import ROUNDING
 
 #: Largest cost, in units of epsilon, up to which scalings and their products fit into float64.
 _SCALING_RANGE = 250.0

@@ -1,7 +1,8 @@
 """Entropic optimal transport on tensors: one entry point, one frozen result.
 
 The flow of one call: read the problem, put it in well-scaled coordinates
-(:meth:`skot.costs.Cost.standardize`), solve (:mod:`skot.solvers._batches`), translate back.
+(:meth:`skot.costs.Cost.standardize`), solve (:mod:`skot.solvers._entropic.batches`), translate
+back.
 """
 
 import math
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
-from skot.solvers._adjoint import Solution
-from skot.solvers._batches import solve_batch, solve_grid, solve_supported
-from skot.solvers._cloud_batches import check_cloud_options, solve_clouds
-from skot.solvers._cloud_input import is_cloud_batch, read_clouds
-from skot.solvers._derivatives import (
+from skot.solvers._entropic.batches import solve_batch, solve_grid, solve_supported
+from skot.solvers._entropic.clouds.batches import check_cloud_options, solve_clouds
+from skot.solvers._entropic.clouds.input import is_cloud_batch, read_clouds
+from skot.solvers._entropic.derivatives.adjoint import Solution
+from skot.solvers._entropic.derivatives.functions import (
     DualValue,
     PlanGraph,
     Potentials,
@@ -28,17 +29,17 @@ from skot.solvers._derivatives import (
     is_differentiated,
     needs_graph,
 )
-from skot.solvers._iteration import Iterate, Progress
-from skot.solvers._lean_kernel import is_shared
-from skot.solvers._lean_problem import (
+from skot.solvers._entropic.iteration import Iterate, Progress
+from skot.solvers._entropic.lean.kernel import is_shared
+from skot.solvers._entropic.lean.problem import (
     LeanProblem,
     plain_arrays,
     read_lean,
     solve_lean_problem,
 )
-from skot.solvers._plan import DeferredPlan, EntropicPlan, attach_graph
-from skot.solvers._problem import Problem, read_problem
-from skot.solvers._solve import Settings, check_integer
+from skot.solvers._entropic.pairwise import Settings, check_integer
+from skot.solvers._entropic.plan import DeferredPlan, EntropicPlan, attach_graph
+from skot.solvers._entropic.problem import Problem, read_problem
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor

@@ -14,7 +14,7 @@ from skot.costs import Cost, FactorizedCost, GridCost, SquaredEuclidean
 from skot.numerics.linalg import gaussian_potential, weighted_covariance
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
-from skot.solvers._lean_kernel import LeanCosts
+from skot.solvers._entropic.lean.kernel import LeanCosts
 
 #: Points of each side in the estimate of the cost's scale, which only starts the annealing.
 _SCALE_POINTS = 128
@@ -23,7 +23,7 @@ _SCALE_POINTS = 128
 _EIGENVALUE_WORK = 20
 
 
-class PointCosts:
+class PointLogits:
     """Costs between two clouds, optionally plus a cost by class of the source row.
 
     Parameters
@@ -114,7 +114,7 @@ class PointCosts:
             right = torch.cat([right, -table.T], 1)
         return LeanCosts.of_factors(*(part.numpy(force=True) for part in (left, right, column)))
 
-    def select(self, rows: Tensor, columns: Tensor) -> "PointCosts":
+    def select(self, rows: Tensor, columns: Tensor) -> "PointLogits":
         """Costs between some of the points.
 
         Parameters
@@ -124,13 +124,13 @@ class PointCosts:
 
         Returns
         -------
-        costs : PointCosts
+        costs : PointLogits
             The smaller problem.
         """
         class_cost = self._class_cost
         if class_cost is not None:
             class_cost = class_cost[0][rows], class_cost[1][:, columns]
-        return PointCosts(self._cost, self.x[rows], self.y[columns], class_cost)
+        return PointLogits(self._cost, self.x[rows], self.y[columns], class_cost)
 
     def guess(self, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
         """Guess the target potential: that of the Gaussian problem where it is cheap, else zero.
@@ -177,7 +177,7 @@ class PointCosts:
         return product + float(row.abs().max()) + float(column.abs().max())
 
 
-class MatrixCosts:
+class MatrixLogits:
     """Costs given as a matrix.
 
     Parameters
@@ -197,7 +197,7 @@ class MatrixCosts:
         return self._matrix.new_zeros(self.shape[0])
 
     def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
-        """See :meth:`PointCosts.logit_tiles`."""
+        """See :meth:`PointLogits.logit_tiles`."""
         return lambda rows, out=None: _write((h - self._matrix[rows] / epsilon).to(dtype), out)
 
     def guess(self, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
@@ -205,12 +205,12 @@ class MatrixCosts:
         return torch.zeros_like(b)
 
     def lean(self) -> LeanCosts:
-        """See :meth:`PointCosts.lean`."""
+        """See :meth:`PointLogits.lean`."""
         return LeanCosts.of_matrix(self._matrix.numpy(force=True))
 
-    def select(self, rows: Tensor, columns: Tensor) -> "MatrixCosts":
-        """See :meth:`PointCosts.select`."""
-        return MatrixCosts(self._matrix[rows][:, columns])
+    def select(self, rows: Tensor, columns: Tensor) -> "MatrixLogits":
+        """See :meth:`PointLogits.select`."""
+        return MatrixLogits(self._matrix[rows][:, columns])
 
     @cached_property
     def scale(self) -> float:
@@ -227,7 +227,7 @@ class MatrixCosts:
         return 2.0 * float(self._matrix.abs().max())
 
 
-class GridCosts:
+class GridLogits:
     """Costs between the points of one grid; only what the lazy plan needs.
 
     Parameters
@@ -264,7 +264,7 @@ class GridCosts:
         return [(-cost / epsilon).exp() for cost in self._axis_costs]
 
     def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
-        """See :meth:`PointCosts.logit_tiles`."""
+        """See :meth:`PointLogits.logit_tiles`."""
 
         def tile(rows: slice, out: Tensor | None = None) -> Tensor:
             flat = torch.arange(rows.start, rows.stop, device=self.device)
@@ -283,7 +283,7 @@ def column_logsumexp(costs, row_bias: Tensor, epsilon: float) -> Tensor:
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem.
     row_bias : Tensor of shape (n,)
         In the tiles' convention (their row constants left out).
@@ -314,7 +314,7 @@ def row_logsumexp(costs, h: Tensor, epsilon: float) -> Tensor:
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem.
     h : Tensor of shape (m,)
         Column terms.

@@ -1,7 +1,7 @@
 """The accelerated fixed-point iteration at one epsilon, and the annealing of epsilon.
 
 The unknown is ``h = g / epsilon`` of shape (n_problems, m), in float64 whatever the kernel's
-dtype. Kernels are described in :mod:`skot.solvers._kernels`.
+dtype. Kernels are described in :mod:`skot.solvers._entropic.kernels`.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from skot.numerics.anderson import AndersonAcceleration
-from skot.solvers._arrival import Arrival
-from skot.solvers._kernels import HalfSteps
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.kernels import HalfSteps
 
 #: Factor between the epsilons of the annealing.
 ANNEALING_FACTOR = 4.0
@@ -106,7 +106,7 @@ def annealing_schedule(epsilon: float, scale: float, start: float = ANNEALING_ST
 
     Examples
     --------
-    >>> from skot.solvers._iteration import annealing_schedule
+    >>> from skot.solvers._entropic.iteration import annealing_schedule
     >>> annealing_schedule(0.01, 1.0)
     [0.16, 0.04, 0.01]
     """

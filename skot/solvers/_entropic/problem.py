@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
-from skot.solvers._costs import GridCosts, MatrixCosts, PointCosts
+from skot.solvers._entropic.logits import GridLogits, MatrixLogits, PointLogits
 from skot.utils.tensors import to_tensor
 from skot.utils.validation import check_points
 
@@ -25,7 +25,7 @@ class Problem:
         Ground cost.
     points : tuple of Tensor
         The caller's points ``(x, y)``, or its matrix, or nothing; they may require gradients.
-    costs : PointCosts, MatrixCosts or GridCosts
+    costs : PointLogits, MatrixLogits or GridLogits
         Costs in scaled units: the caller's are ``unit * costs + row[:, None] + column``.
     unit : float
         The scale.
@@ -109,7 +109,7 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
     if isinstance(cost, GridCost):
         like = next((w for w in (a, b) if isinstance(w, Tensor)), torch.empty(0))
         a, b, batched = _read_weights(a, b, cost.size, cost.size, like.device)
-        grid_costs = GridCosts(cost, a.device)
+        grid_costs = GridLogits(cost, a.device)
         return Problem(cost, (), grid_costs, 1.0, *_zeros(grid_costs), a, b, batched)
     matrix = _as_float64(cost.matrix, "cost matrix")
     n, m = matrix.shape
@@ -118,7 +118,7 @@ def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
     offset = float(scaled.min())
     unit = float((scaled - offset).max()) or 1.0
     _check_size(unit)
-    costs = MatrixCosts((scaled - offset) / unit)
+    costs = MatrixLogits((scaled - offset) / unit)
     row, column = _zeros(costs)
     return Problem(cost, (matrix,), costs, unit, row + offset, column, a, b, batched)
 
@@ -142,7 +142,7 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
                     "get none. Detach it."
                 )
             scaled_class_cost = labels.to(x.device), table.to(x) / pair.scale
-        costs = PointCosts(cost, pair.x, pair.y, scaled_class_cost)
+        costs = PointLogits(cost, pair.x, pair.y, scaled_class_cost)
     scale = pair.scale, pair.row, pair.column
     return Problem(cost, (x, y), costs, *scale, a, b, batched, class_cost)
 

@@ -8,7 +8,12 @@ from torch import Tensor
 
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
-from skot.solvers._derivatives import PlanEntries, PlanGraph, PlanProduct, needs_graph
+from skot.solvers._entropic.derivatives.functions import (
+    PlanEntries,
+    PlanGraph,
+    PlanProduct,
+    needs_graph,
+)
 
 
 class EntropicPlan:
@@ -24,7 +29,7 @@ class EntropicPlan:
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The costs.
     a, b : Tensor of shape (n,), (m,)
         Weights.

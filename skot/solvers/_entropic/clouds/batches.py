@@ -1,7 +1,7 @@
 """Batches of different clouds: many small problems in one iteration, the rest one by one.
 
-What is small and narrow is iterated together (:mod:`skot.solvers._cloud_rounds`). What is left
-then, and what the exponentials cannot hold, is given to the solver of one problem.
+What is small and narrow is iterated together (:mod:`skot.solvers._entropic.clouds.rounds`). What is
+left then, and what the exponentials cannot hold, is given to the solver of one problem.
 """
 
 from dataclasses import replace
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, linalg
 
 from skot.numerics.tiles import row_tiles
-from skot.solvers._adjoint import Solution
-from skot.solvers._batches import solve_supported
-from skot.solvers._cloud_costs import cloud_costs
-from skot.solvers._cloud_derivatives import CloudPlanGraph, cloud_solution
-from skot.solvers._cloud_input import CloudBatch
-from skot.solvers._cloud_rounds import ChunkRound, CloudState, Record
-from skot.solvers._derivatives import (
+from skot.solvers._entropic.batches import solve_supported
+from skot.solvers._entropic.clouds.costs import cloud_costs
+from skot.solvers._entropic.clouds.derivatives import CloudPlanGraph, cloud_solution
+from skot.solvers._entropic.clouds.input import CloudBatch
+from skot.solvers._entropic.clouds.rounds import ChunkRound, CloudState, Record
+from skot.solvers._entropic.derivatives.adjoint import Solution
+from skot.solvers._entropic.derivatives.functions import (
     DualValue,
     PlanGraph,
     Potentials,
@@ -27,11 +27,11 @@ from skot.solvers._derivatives import (
     is_differentiated,
     needs_graph,
 )
-from skot.solvers._iteration import Progress
-from skot.solvers._lean_kernel import is_shared
-from skot.solvers._lean_problem import plain_arrays, read_lean, solve_lean_problem
-from skot.solvers._plan import DeferredPlan, EntropicPlan, attach_graph
-from skot.solvers._solve import Settings
+from skot.solvers._entropic.iteration import Progress
+from skot.solvers._entropic.lean.kernel import is_shared
+from skot.solvers._entropic.lean.problem import plain_arrays, read_lean, solve_lean_problem
+from skot.solvers._entropic.pairwise import Settings
+from skot.solvers._entropic.plan import DeferredPlan, EntropicPlan, attach_graph
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor

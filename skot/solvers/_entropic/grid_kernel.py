@@ -5,7 +5,7 @@ from torch import Tensor
 
 from skot.costs import GridCost
 from skot.numerics.tiles import row_tiles
-from skot.solvers._kernels import HalfSteps
+from skot.solvers._entropic.kernels import HalfSteps
 
 #: Largest cost, in units of epsilon, for which products of kernel and scalings stay within the
 #: range of float64 (exp(+-708)) however the potentials turn out.

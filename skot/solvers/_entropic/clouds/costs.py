@@ -1,6 +1,6 @@
 """Costs of a batch of different clouds, in scaled units, a chunk of problems at a time.
 
-As for one problem (:mod:`skot.solvers._problem`), the caller's costs are ``unit * costs +
+As for one problem (:mod:`skot.solvers._entropic.problem`), the caller's costs are ``unit * costs +
 row[:, None] + column``, here with a leading axis. What the iteration sees has a copy of some point
 with mass in the place of every point without: such copies have no mass either, but bounds and
 maxima over all pairs are then bounds and maxima over those that matter.
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from skot.costs import Cost, PNorm, SquaredEuclidean
 from skot.numerics.tiles import row_tiles
-from skot.solvers._cloud_input import CloudBatch
-from skot.solvers._costs import MatrixCosts, PointCosts
+from skot.solvers._entropic.clouds.input import CloudBatch
+from skot.solvers._entropic.logits import MatrixLogits, PointLogits
 
 _ALL = slice(None)
 
@@ -24,7 +24,7 @@ class SingleCosts(NamedTuple):
 
     Attributes
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         In the same scaled units as the batch.
     unit : float
         The scale.
@@ -222,7 +222,7 @@ class MatrixClouds:
     def single(self, i: int) -> SingleCosts:
         """See :meth:`SquaredEuclideanClouds.single`."""
         return SingleCosts(
-            MatrixCosts(self._given[i]), float(self.unit[i]), self.row[i], self.column[i]
+            MatrixLogits(self._given[i]), float(self.unit[i]), self.row[i], self.column[i]
         )
 
 
@@ -249,7 +249,7 @@ def _single(clouds: "SquaredEuclideanClouds | PointClouds", i: int) -> SingleCos
     """One problem, in the coordinates of the batch: its potentials are those of the batch."""
     n, m = (sizes[i] for sizes in clouds._sizes)
     x, y = clouds._given
-    costs = PointCosts(clouds._cost, x[i, :n], y[i, :m])
+    costs = PointLogits(clouds._cost, x[i, :n], y[i, :m])
     return SingleCosts(costs, float(clouds.unit[i]), clouds.row[i, :n], clouds.column[i, :m])
 
 

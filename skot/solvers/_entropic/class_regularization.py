@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skot.solvers._sinkhorn import SinkhornResult, sinkhorn
+from skot.solvers._entropic.sinkhorn import SinkhornResult, sinkhorn
 from skot.utils.tensors import to_numpy, to_tensor
 
 #: The exponent of the penalty, and what is added to a class mass to keep its slope finite.

@@ -10,10 +10,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from skot.solvers._adjoint import Solution
-from skot.solvers._cloud_input import CloudBatch
-from skot.solvers._cloud_rounds import CloudState
-from skot.solvers._derivatives import PlanGraph, SolvedOnce
+from skot.solvers._entropic.clouds.input import CloudBatch
+from skot.solvers._entropic.clouds.rounds import CloudState
+from skot.solvers._entropic.derivatives.adjoint import Solution
+from skot.solvers._entropic.derivatives.functions import PlanGraph, SolvedOnce
 
 #: Rows in the estimate of the scale of the costs.
 _SCALE_ROWS = 128

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skot.numerics.softmax import clamped_exp_
 from skot.numerics.tiles import row_tiles
-from skot.solvers._costs import column_logsumexp
+from skot.solvers._entropic.logits import column_logsumexp
 
 #: Entries of a tile of the stored kernel: it stays in cache between its two products.
 _PRODUCT_TILE = 2**19
@@ -87,7 +87,7 @@ class PairwiseKernel:
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem's costs.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Positive weights in float64.
@@ -143,7 +143,7 @@ class StoredKernel(PairwiseKernel):
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem's costs.
     a, b : Tensor of shape (n_problems, n), (n_problems, m)
         Weights in float64.
@@ -243,7 +243,7 @@ class StreamedKernel(PairwiseKernel):
 
     Parameters
     ----------
-    costs : PointCosts or MatrixCosts
+    costs : PointLogits or MatrixLogits
         The problem's costs.
     a, b : Tensor of shape (1, n), (1, m)
         Weights in float64.

@@ -8,9 +8,9 @@ settle it. Newton's method divides by it.
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
-from skot.solvers._arrival import Arrival
-from skot.solvers._iteration import LARGEST_STEP, Progress
-from skot.solvers._lean_kernel import LeanKernel, LeanPass
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.iteration import LARGEST_STEP, Progress
+from skot.solvers._entropic.lean.kernel import LeanKernel, LeanPass
 
 #: Ridge on the unit diagonal of the scaled system: what lies below it is rounding.
 _RIDGE = 1e-14
