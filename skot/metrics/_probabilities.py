@@ -21,8 +21,8 @@ from skot.solvers._entropic.histograms import (
     solve_histograms,
     solve_self_transport,
 )
-from skot.solvers._entropic.pairwise import Settings, check_integer
 from skot.solvers._entropic.problem import Problem, read_problem
+from skot.solvers._entropic.settings import Settings, check_integer
 from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_tensor
 

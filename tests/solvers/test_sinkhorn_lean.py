@@ -11,13 +11,13 @@ from skot.costs import PrecomputedCost, SquaredEuclidean, check_cost
 from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.single_anderson import SingleAnderson
 from skot.solvers import sinkhorn
+from skot.solvers._entropic.acceleration import SafeguardedAcceleration
 from skot.solvers._entropic.arrival import Arrival
-from skot.solvers._entropic.iteration import SafeguardedAcceleration
 from skot.solvers._entropic.lean import solve as lean_module
 from skot.solvers._entropic.lean.kernel import LeanCosts, LeanKernel, is_shared
 from skot.solvers._entropic.lean.problem import plain_arrays, read_lean
 from skot.solvers._entropic.lean.solve import SafeguardedStep
-from skot.solvers._entropic.pairwise import Settings
+from skot.solvers._entropic.settings import Settings
 from skot.utils._threads import SerialBlas, _libraries
 
 SETTINGS = Settings(0.1, 1e-9, 15, True, "auto", None)

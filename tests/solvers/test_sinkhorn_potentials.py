@@ -21,7 +21,7 @@ from skot.costs import GridCost, PNorm, PrecomputedCost
 from skot.metrics import probability_transport
 from skot.solvers import sinkhorn
 from skot.solvers._entropic import pairwise
-from skot.solvers._entropic.pairwise import Settings
+from skot.solvers._entropic.settings import Settings
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -297,13 +297,13 @@ def sharp():
 
 def test_the_sparse_finish_meets_the_tolerance_with_all_entries(sharp, monkeypatch):
     finished = []
-    finish = pairwise.PairwiseSolve._finish_sparse
 
-    def spy(self, reached):
-        finished.append(True)
-        return finish(self, reached)
+    class Watched(pairwise.SparseKernel):
+        def __init__(self, *args):
+            finished.append(True)
+            super().__init__(*args)
 
-    monkeypatch.setattr(pairwise.PairwiseSolve, "_finish_sparse", spy)
+    monkeypatch.setattr(pairwise, "SparseKernel", Watched)
     problem, epsilon = sharp
     result = sinkhorn(*problem, epsilon=epsilon, tol=1e-6)
     assert finished == [True]

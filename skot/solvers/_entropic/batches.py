@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from skot.numerics.tiles import row_tiles
+from skot.solvers._entropic.annealing import anneal
 from skot.solvers._entropic.arrival import Arrival
 from skot.solvers._entropic.grid_kernel import GridKernel
 from skot.solvers._entropic.iteration import Iterate, Progress, iterate
 from skot.solvers._entropic.logits import column_logsumexp, row_logsumexp
-from skot.solvers._entropic.pairwise import PairwiseSolve, Settings, anneal
+from skot.solvers._entropic.pairwise import PairwiseSolve
 from skot.solvers._entropic.precision import DOUBLE_WEIGHT, SINGLE_WEIGHT
+from skot.solvers._entropic.settings import Settings
 
 #: Largest cost, in units of epsilon, for which one kernel serves problems with different
 #: potentials.

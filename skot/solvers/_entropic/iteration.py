@@ -1,4 +1,4 @@
-"""The accelerated fixed-point iteration at one epsilon, and the annealing of epsilon.
+"""The accelerated fixed-point iteration at one epsilon.
 
 The unknown is ``h = g / epsilon`` of shape (n_problems, m), in float64 whatever the kernel's
 dtype. Kernels are described in :mod:`skot.solvers._entropic.kernels`.
@@ -6,31 +6,13 @@ dtype. Kernels are described in :mod:`skot.solvers._entropic.kernels`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from skot.numerics.anderson import AndersonAcceleration
+from skot.solvers._entropic.acceleration import SafeguardedAcceleration
 from skot.solvers._entropic.arrival import Arrival
 from skot.solvers._entropic.kernels import HalfSteps
-
-#: Factor between the epsilons of the annealing.
-ANNEALING_FACTOR = 4.0
-#: Annealing starts at the largest epsilon below this fraction of the cost's scale.
-ANNEALING_START = 0.3
-#: Marginal error at which an epsilon of the annealing, but the last, is left.
-ANNEALING_TOL = 1e-2
-#: A residual this many times larger than the best one undoes the acceleration (squared norms).
-WORSE = 4.0
-#: It is undone too when the best residual of this many passes is not below this share of the
-#: best one before.
-STALE_PASSES, STALE_SHARE = 100, 0.9
-#: The acceleration makes progress if the best residual falls below this share before it is undone.
-PROGRESS = 0.95
-#: Largest distance of an accelerated step from the plain one, in any coordinate.
-LARGEST_STEP = 30.0
 
 
 @dataclass
@@ -75,57 +57,10 @@ class Progress:
             self.stopped |= bool(self.on_iteration(len(self.errors) - 1, state))
 
     def merge(self, other: "Progress") -> None:
-        """Add the passes of a solve done on the side.
-
-        Parameters
-        ----------
-        other : Progress
-            Of that solve; the longest one counts.
-        """
+        """Add the passes of a solve done on the side: the longest one counts."""
         if other.n_passes > self.n_passes:
             self.errors, self.n_passes = other.errors, other.n_passes
         self.stopped |= other.stopped
-
-
-def annealing_schedule(epsilon: float, scale: float, start: float = ANNEALING_START) -> list[float]:
-    """Decreasing regularisations that end at epsilon.
-
-    Parameters
-    ----------
-    epsilon : float
-        The last one.
-    scale : float
-        Typical cost.
-    start : float, default=0.3
-        Largest regularisation, as a share of it.
-
-    Returns
-    -------
-    epsilons : list of float
-        Just ``[epsilon]`` when it is large already.
-
-    Examples
-    --------
-    >>> from skot.solvers._entropic.iteration import annealing_schedule
-    >>> annealing_schedule(0.01, 1.0)
-    [0.16, 0.04, 0.01]
-    """
-    epsilons = [epsilon]
-    while epsilons[-1] * ANNEALING_FACTOR <= start * scale:
-        epsilons.append(epsilons[-1] * ANNEALING_FACTOR)
-    return epsilons[::-1]
-
-
-#: An array of NumPy or of torch.
-_Potential = TypeVar("_Potential", Tensor, np.ndarray)
-
-
-def extrapolate(potentials: list[_Potential], epsilons: list[float], epsilon: float) -> _Potential:
-    """Guess the potential at the next epsilon, linearly from the last two that were found."""
-    if len(potentials) < 2:
-        return potentials[-1]
-    slope = (potentials[-1] - potentials[-2]) / (epsilons[-1] - epsilons[-2])
-    return potentials[-1] + (epsilon - epsilons[-1]) * slope
 
 
 @dataclass
@@ -154,128 +89,6 @@ class Iterate:
     passes: Tensor | None = None
 
 
-class SafeguardedAcceleration:
-    """Anderson's steps, taken back where they do harm.
-
-    When the residual has grown, or has not shrunk for long, a problem returns to the plain step
-    from its best iterate and forgets its past. That alone can go in circles: when the best residual
-    has not shrunk since the last return, plain steps follow, twice as many as the last time.
-    Plain steps converge by themselves, so the whole does.
-
-    Parameters
-    ----------
-    weights : Tensor of shape (n_problems, m)
-        Of the norm of residuals.
-    memory : int
-        Of the acceleration; 0 is the plain iteration.
-    """
-
-    def __init__(self, weights: Tensor, memory: int):
-        self._weights, self._memory = weights, memory
-        self._anderson = AndersonAcceleration(weights, memory)
-        self._best_next = torch.zeros_like(weights)
-        self._best = torch.full_like(weights[:, 0], torch.inf)
-        # The best residual at the last return and at the last look for progress.
-        self._anchor, self._looked = self._best, self._best
-        # The length of the last run of plain steps, and how many of them are left.
-        self._run, self._left = torch.zeros_like(self._best), torch.zeros_like(self._best)
-        self._n_steps, self._all_accelerated = 0, True
-
-    def restart(self, rows: Tensor) -> None:
-        """Forget the past differences of some problems."""
-        self._anderson.restart(rows)
-
-    def select(self, rows: Tensor) -> None:
-        """Keep only some problems.
-
-        Parameters
-        ----------
-        rows : Tensor of bool, shape (n_problems,)
-            Which problems stay.
-        """
-        self._anderson.select(rows)
-        self._weights, self._best_next = self._weights[rows], self._best_next[rows]
-        self._best, self._anchor, self._looked = (
-            self._best[rows],
-            self._anchor[rows],
-            self._looked[rows],
-        )
-        self._run, self._left = self._run[rows], self._left[rows]
-
-    def step(self, h: Tensor, residual: Tensor) -> Tensor:
-        """Return the next iterate.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, m)
-            Current iterate.
-        residual : Tensor of shape (n_problems, m)
-            Its residual.
-
-        Returns
-        -------
-        h : Tensor of shape (n_problems, m)
-            The next iterate.
-        """
-        plain = h + residual
-        if self._memory == 0:
-            return plain
-        norm = (residual.square() * self._weights).sum(1)
-        following = self._anderson.step(h, residual)
-        # Along a direction that the residual does not see, extrapolation has no bounds.
-        away = following - plain
-        if not float(torch.linalg.vector_norm(away, torch.inf)) <= LARGEST_STEP:
-            astray = ~(away.abs().amax(1) <= LARGEST_STEP)
-            following = torch.where(astray[:, None], plain, following)
-            self._anderson.restart(astray)
-        # Not a number counts as worse: exponentials of a wild iterate can overflow.
-        undone = ~(norm <= WORSE * self._best)
-        self._n_steps += 1
-        if self._n_steps % STALE_PASSES == 0:
-            undone |= self._best > STALE_SHARE * self._looked
-            self._looked = self._best
-        if self._all_accelerated and not bool(undone.any()):
-            self._keep_best(norm < self._best, norm, plain)
-            return following
-        is_plain = self._left > 0
-        undone &= ~is_plain
-        following = torch.where(is_plain[:, None], plain, following)
-        following = torch.where(undone[:, None], self._best_next, following)
-        self._anderson.restart(undone)
-        self._keep_best(((norm < self._best) | is_plain) & ~undone, norm, plain)
-        self._left = (self._left - 1.0).clamp_min(0.0)
-        self._return(undone)
-        return following
-
-    def step_back(self) -> Tensor | None:
-        """Forget the past of all problems, and return them to their best iterates.
-
-        Returns
-        -------
-        h : Tensor of shape (n_problems, m) or None
-            The plain steps from there; None where a problem has none that is better.
-        """
-        self._anderson.restart()
-        if bool((torch.isinf(self._best) | (self._left > 0)).any()):
-            return None
-        self._return(torch.ones_like(self._best, dtype=torch.bool))
-        return self._best_next
-
-    def _keep_best(self, rows: Tensor, norm: Tensor, plain: Tensor) -> None:
-        self._best_next = torch.where(rows[:, None], plain, self._best_next)
-        self._best = torch.where(rows, norm, self._best)
-
-    def _return(self, rows: Tensor) -> None:
-        """Note that some problems went back: the longer the run of plain steps, the more often."""
-        circles = self._best > PROGRESS * self._anchor
-        run = torch.where(circles, 2.0 * self._run + 1.0, 0.0)
-        self._run = torch.where(rows, run, self._run)
-        self._left = torch.where(rows, run, self._left)
-        self._anchor = torch.where(rows, self._best, self._anchor)
-        self._best = torch.where(rows, torch.inf, self._best)
-        self._all_accelerated = not bool((self._left > 0).any())
-
-
 def iterate(
     kernel,
     h: Tensor,
@@ -288,35 +101,9 @@ def iterate(
     max_passes: int | None = None,
     leave: Callable[[list[float]], bool] | None = None,
 ) -> Iterate:
-    """Iterate at one epsilon until every problem has arrived.
+    """Iterate from h of shape (n_problems, m) until every problem has arrived.
 
-    Steps are :class:`SafeguardedAcceleration`'s. Problems that have arrived leave the batch.
-
-    Parameters
-    ----------
-    kernel : kernel
-        Does the half steps.
-    h : Tensor of shape (n_problems, m)
-        Start.
-    b : Tensor of shape (n_problems, m)
-        Target weights.
-    epsilon : float
-        Regularisation.
-    arrival : Arrival
-        When a problem counts as solved.
-    progress : Progress
-        Counts passes and may stop.
-    memory : int
-        Of the acceleration; 0 is plain Sinkhorn.
-    max_passes : int, default=None
-        Of this stage; ``None`` means all that are left.
-    leave : callable, default=None
-        Called with the errors of this stage, to leave it early.
-
-    Returns
-    -------
-    iterate : Iterate
-        The last iterate of each problem.
+    A stage of `max_passes` ends earlier where `leave`, asked with its errors, says so.
     """
     kernel.select(None)
     kernel.absorb(h, epsilon)

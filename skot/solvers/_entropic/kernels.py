@@ -8,7 +8,8 @@ Both kernels work on a batch of one problem, shape (1, m), except :class:`Stored
 float64, which takes any number of problems that share their cost.
 """
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -55,23 +56,9 @@ class HalfSteps(NamedTuple):
 def target_half_step(
     change: Tensor, column_sums: Tensor, b: Tensor, row_sums: Tensor, row_offset: Tensor
 ) -> HalfSteps:
-    """Finish a pass from the scaled column sums.
+    """Finish a pass from column masses divided by ``b exp(change)``, shape (n_problems, m).
 
-    Parameters
-    ----------
-    change : Tensor of shape (n_problems, m)
-        What of h is not in the column sums.
-    column_sums : Tensor of shape (n_problems, m)
-        Column masses divided by ``b exp(change)``.
-    b : Tensor of shape (n_problems, m)
-        Target weights.
-    row_sums, row_offset : Tensor
-        As in :class:`HalfSteps`.
-
-    Returns
-    -------
-    half_steps : HalfSteps
-        Residual and error.
+    The change is what of h is not in the column sums.
     """
     lost = not bool(column_sums.min() >= _LOST_COLUMN)  # not a number is lost too
     log_masses = change + column_sums.clamp_min(torch.finfo(column_sums.dtype).tiny).log()
@@ -83,15 +70,7 @@ def target_half_step(
 
 
 class PairwiseKernel:
-    """What the kernels over pairs of points share.
-
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem's costs.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Positive weights in float64.
-    """
+    """What the kernels over pairs of points share; weights are positive and in float64."""
 
     def __init__(self, costs, a: Tensor, b: Tensor):
         self.costs = costs
@@ -99,33 +78,14 @@ class PairwiseKernel:
         self._a, self._b = a, b
 
     def select(self, kept: Tensor | None) -> None:
-        """Choose the problems that are worked on.
-
-        Parameters
-        ----------
-        kept : Tensor of bool, shape (n_problems,) or None
-            Which of the present ones stay; ``None`` takes all of them back.
-        """
+        """Keep some of the present problems, kept of bool; ``None`` takes all of them back."""
         if kept is None:
             self._a, self._b = self._all
         else:
             self._a, self._b = self._a[kept], self._b[kept]
 
     def exact_target_update(self, row_log: Tensor, epsilon: float) -> Tensor:
-        """Target half step in the log domain, for columns that the exponentials lost.
-
-        Parameters
-        ----------
-        row_log : Tensor of shape (n_problems, n)
-            Logarithm of the row sums.
-        epsilon : float
-            Regularisation.
-
-        Returns
-        -------
-        h : Tensor of shape (n_problems, m)
-            Potential.
-        """
+        """Half step of shape (n_problems, m) in the log domain, for columns that were lost."""
         # A batch may hold weights of zero: their logarithm has to stay finite.
         row_bias = self._a.log().clamp_min(-1e300) - row_log
         if len(row_bias) == 1:
@@ -138,24 +98,28 @@ class PairwiseKernel:
         return -torch.cat(parts)
 
 
-class StoredKernel(PairwiseKernel):
-    """Kernel kept in memory, with a potential absorbed in it.
-
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem's costs.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights in float64.
-    dtype : torch.dtype
-        In which the kernel is stored and multiplied.
-    exponent_dtype : torch.dtype
-        In which its exponents are formed.
-    """
+class DenseKernel(PairwiseKernel):
+    """What the kernels over all pairs share: the dtypes of products and of exponents."""
 
     def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
         super().__init__(costs, a, b)
-        self._dtype, self.exponent_dtype = dtype, exponent_dtype
+        self._dtype, self._exponent_dtype = dtype, exponent_dtype
+
+    def with_exponents(self, dtype: torch.dtype) -> Self:
+        """The same kernel in the same memory, with exponents formed in another dtype.
+
+        Only one of the two is to be worked with at a time: each absorbs anew.
+        """
+        other = copy.copy(self)
+        other._exponent_dtype = dtype
+        return other
+
+
+class StoredKernel(DenseKernel):
+    """Kernel kept in memory, with a potential absorbed in it."""
+
+    def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
+        super().__init__(costs, a, b, dtype, exponent_dtype)
         self._kernel = torch.empty(costs.shape, dtype=dtype, device=costs.device)
         # Scalings beyond this make products of kernel and scaling overflow or lose the small
         # entries: absorb again before.
@@ -164,18 +128,13 @@ class StoredKernel(PairwiseKernel):
     def absorb(self, h: Tensor, epsilon: float) -> None:
         """Form the kernel ``exp(h - C / epsilon)``, each row scaled to a largest entry of one.
 
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, m)
-            Potential; the mean over problems is absorbed.
-        epsilon : float
-            Regularisation.
+        Of several problems the mean potential is absorbed.
         """
         self._absorbed = h.mean(0)
-        tile = self.costs.logit_tiles(self._absorbed, epsilon, self.exponent_dtype)
+        tile = self.costs.logit_tiles(self._absorbed, epsilon, self._exponent_dtype)
         n, m = self.costs.shape
         self._largest = torch.empty(n, dtype=torch.float64, device=self.costs.device)
-        in_place = self._dtype == self.exponent_dtype
+        in_place = self._dtype == self._exponent_dtype
         for rows in row_tiles(n, m):
             kernel = self._kernel[rows]
             logits = tile(rows, out=kernel) if in_place else tile(rows)
@@ -184,33 +143,11 @@ class StoredKernel(PairwiseKernel):
             self._largest[rows] = largest[:, 0].double()
 
     def in_range(self, h: Tensor) -> bool:
-        """Whether scalings relative to the absorbed potential are safe.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, m)
-            Potential.
-
-        Returns
-        -------
-        in_range : bool
-            If not, absorb first.
-        """
+        """Whether scalings relative to the absorbed potential are safe; if not, absorb first."""
         return float((h - self._absorbed).abs().max()) <= self._limit
 
     def half_steps(self, h: Tensor) -> HalfSteps:
-        """Do one pass: two matrix-vector products per problem.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, m)
-            Potential, in range of the absorbed one.
-
-        Returns
-        -------
-        half_steps : HalfSteps
-            Residual and error.
-        """
+        """Do one pass at h of shape (n_problems, m): two matrix-vector products per problem."""
         change = h - self._absorbed
         scaled_b = (change.exp() * self._b).to(self._dtype)
         if h.shape[0] == 1:
@@ -235,70 +172,25 @@ class StoredKernel(PairwiseKernel):
         return row_sums, column_sums
 
 
-class StreamedKernel(PairwiseKernel):
+class StreamedKernel(DenseKernel):
     """Kernel formed tile by tile in every pass and never kept.
 
     Both half steps come from one pass of exponentials. The potential is in the exponents, so
     nothing leaves the range of floats.
-
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem's costs.
-    a, b : Tensor of shape (1, n), (1, m)
-        Weights in float64.
-    dtype : torch.dtype
-        Of the exponentials and the products.
-    exponent_dtype : torch.dtype
-        In which the exponents are formed.
     """
 
-    def __init__(self, costs, a: Tensor, b: Tensor, dtype, exponent_dtype):
-        super().__init__(costs, a, b)
-        self._dtype, self.exponent_dtype = dtype, exponent_dtype
-
     def absorb(self, h: Tensor, epsilon: float) -> None:
-        """Set the regularisation.
-
-        Parameters
-        ----------
-        h : Tensor of shape (1, m)
-            Not needed: the potential of each pass is in its exponents.
-        epsilon : float
-            Regularisation.
-        """
+        """Set the regularisation: the potential of each pass is in its exponents."""
         self._epsilon = epsilon
 
     def in_range(self, h: Tensor) -> bool:
-        """Every potential is in range.
-
-        Parameters
-        ----------
-        h : Tensor of shape (1, m)
-            Potential.
-
-        Returns
-        -------
-        in_range : bool
-            True.
-        """
+        """Every potential is in range."""
         return True
 
     def half_steps(self, h: Tensor) -> HalfSteps:
-        """Do one pass over the tiles.
-
-        Parameters
-        ----------
-        h : Tensor of shape (1, m)
-            Potential.
-
-        Returns
-        -------
-        half_steps : HalfSteps
-            Residual and error.
-        """
+        """Do one pass at h of shape (1, m) over the tiles."""
         n, m = self.costs.shape
-        tile = self.costs.logit_tiles(h[0], self._epsilon, self.exponent_dtype)
+        tile = self.costs.logit_tiles(h[0], self._epsilon, self._exponent_dtype)
         a, b = self._a[0].to(self._dtype), self._b[0].to(self._dtype)
         row_sums = torch.empty(1, n, dtype=torch.float64, device=self.costs.device)
         row_offset = torch.empty_like(row_sums)

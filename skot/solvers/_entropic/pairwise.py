@@ -5,28 +5,18 @@ of :mod:`skot.solvers._entropic.iteration`.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from functools import partial
-from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn import get_config
 from torch import Tensor
 
+from skot.solvers._entropic.annealing import ANNEALING_TOL, anneal
 from skot.solvers._entropic.arrival import Arrival
-from skot.solvers._entropic.iteration import (
-    ANNEALING_TOL,
-    Iterate,
-    Progress,
-    annealing_schedule,
-    distance,
-    extrapolate,
-    iterate,
-)
-from skot.solvers._entropic.kernels import HalfSteps, StoredKernel, StreamedKernel
+from skot.solvers._entropic.iteration import Iterate, Progress, distance, iterate
+from skot.solvers._entropic.kernels import StoredKernel, StreamedKernel
 from skot.solvers._entropic.lean.kernel import is_shared
 from skot.solvers._entropic.lean.solve import solve_lean
 from skot.solvers._entropic.precision import (
@@ -36,23 +26,17 @@ from skot.solvers._entropic.precision import (
     reach,
     single_noise,
 )
+from skot.solvers._entropic.settings import SMALL, SPARSE_TOL, Settings
 from skot.solvers._entropic.sparse_kernel import SparseKernel, estimate_density
 from skot.utils._threads import SerialBlas
 
-#: Up to this many entries float64 is fast enough, but for tolerances that float32 reaches easily.
-SMALL = 2**20
-#: A kernel of so many entries (64 KiB) is kept whatever the working memory.
-_ANY_MEMORY = 2**13
-#: Up to this many entries one problem on the CPU is solved by the core in NumPy.
-_LEAN = 2**19
 #: Tolerances from which float32, and float32 products of float64 exponents, are tried first.
 _FLOAT32_TOL, _MIXED_TOL = 1e-4, 5e-7
 #: A stage stalls when the best error of this many passes is not below this share of the best
 #: error before them.
 _STALL_PASSES, _STALL_SHARE = 150, 0.8
-#: From this tolerance on there are too few passes left to pay for choosing entries, and below
-#: this size passes cost too little.
-_SPARSE_TOL, _SPARSE_SIZE = 1e-4, 2**18
+#: From so many entries on passes cost enough to pay for choosing some of them.
+_SPARSE_SIZE = 2**18
 #: Share of entries up to which sparse products are faster than dense ones.
 _SPARSE_DENSITY = 0.05
 #: Largest entry that is dropped, in units of the tolerance; it may grow by ``exp(14)`` before
@@ -67,223 +51,82 @@ class Precision(NamedTuple):
     exponent: torch.dtype
 
 
+_DOUBLE = Precision(torch.float64, torch.float64)
+_SINGLE = Precision(torch.float32, torch.float32)
 _MIXED = Precision(torch.float32, torch.float64)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to solve.
+class _Stage(NamedTuple):
+    """Passes over one kernel, and when to leave it, by the errors so far, without an arrival."""
 
-    Attributes
-    ----------
-    epsilon : float
-        Regularisation, in the units of the costs.
-    tol : float
-        L1 marginal error to reach.
-    memory : int
-        Of Anderson's acceleration; 0 is plain Sinkhorn.
-    annealing : bool
-        Whether to come from larger regularisations.
-    storage : {"auto", "kernel", "stream"}
-        Whether the kernel is kept.
-    dtype : torch.dtype or None
-        Of the kernel; None picks by size and tolerance.
-    """
-
-    epsilon: float
-    tol: float
-    memory: int
-    annealing: bool
-    storage: str
-    dtype: torch.dtype | None
-
-    def check(self) -> None:
-        """Check the values.
-
-        Raises
-        ------
-        ValueError
-            Naming the parameter that is out of range.
-        """
-        for name, value in (("epsilon", self.epsilon), ("tol", self.tol)):
-            # Looking at the type first: the abstract classes of numbers are slow to ask.
-            is_real = type(value) is float or isinstance(value, Real)
-            if not is_real or not 0 < float(value) < float("inf"):
-                raise ValueError(f"{name} must be a positive number. Got {value!r}.")
-        check_integer("anderson_memory", self.memory, 0)
-        if self.storage not in ("auto", "kernel", "stream"):
-            raise ValueError(f"storage must be 'auto', 'kernel' or 'stream'. Got {self.storage!r}.")
-        if self.dtype not in (None, torch.float32, torch.float64):
-            raise ValueError(f"dtype must be torch.float32 or torch.float64. Got {self.dtype!r}.")
-
-    def keep_kernel(self, n_entries: int, dtype: torch.dtype) -> bool:
-        """Whether a kernel is kept in memory."""
-        if self.storage != "auto":
-            return self.storage == "kernel"
-        if n_entries <= _ANY_MEMORY:
-            return True
-        mebibytes = n_entries * torch.finfo(dtype).bits / 8 / 2**20
-        return mebibytes <= get_config()["working_memory"]
-
-    def allow_lean(self, n_entries: int) -> bool:
-        """Whether one problem on the CPU is small enough for the core in NumPy."""
-        if self.dtype == torch.float32 or not self.keep_kernel(n_entries, torch.float64):
-            return False
-        # Beyond, the other path is faster: in float32, or on few entries at tight tolerances.
-        needs_double = self.dtype == torch.float64 and self.tol >= _SPARSE_TOL
-        return n_entries <= (SMALL if needs_double else _LEAN)
-
-    def in_units_of(self, unit: float) -> "Settings":
-        """Express the regularisation in scaled units.
-
-        Parameters
-        ----------
-        unit : float
-            The scale of the costs.
-
-        Returns
-        -------
-        settings : Settings
-            A copy.
-        """
-        return replace(self, epsilon=self.epsilon / unit)
-
-
-def check_integer(name: str, value, lowest: int) -> None:
-    """Check a count.
-
-    Parameters
-    ----------
-    name : str
-        Named in the message.
-    value : object
-        What was passed.
-    lowest : int
-        Smallest value allowed.
-
-    Raises
-    ------
-    ValueError
-        If it is not an integer, or too small.
-    """
-    is_integer = type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
-    if not is_integer or value < lowest:
-        raise ValueError(f"{name} must be an integer of at least {lowest}. Got {value!r}.")
-
-
-def anneal(kernel, b: Tensor, scale: float, guess, settings: Settings, progress: Progress):
-    """Come from larger regularisations to an initial potential for the final one.
-
-    Parameters
-    ----------
-    kernel : kernel
-        Does the half steps.
-    b : Tensor of shape (n_problems, m)
-        Target weights.
-    scale : float
-        Typical cost.
-    guess : callable
-        From a regularisation to the potential to start from.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    g : Tensor of shape (n_problems, m)
-        Target potential.
-    """
-    epsilons = [settings.epsilon]
-    if settings.annealing:
-        epsilons = annealing_schedule(settings.epsilon, scale)
-    # Half of the passes at most, so that the final epsilon always gets its share.
-    max_passes = progress.max_iter // (2 * len(epsilons))
-    found: list[Tensor] = []
-    start = guess(epsilons[0] if max_passes else settings.epsilon)
-    for epsilon, following in zip(epsilons[:-1], epsilons[1:], strict=True):
-        if max_passes == 0 or progress.stopped:
-            break
-        reached = iterate(
-            kernel,
-            start / epsilon,
-            b,
-            epsilon,
-            # On the way only the error counts: the next stage moves every potential again.
-            Arrival(max(ANNEALING_TOL, settings.tol), torch.inf),
-            progress,
-            memory=settings.memory,
-            max_passes=max_passes,
-        )
-        found.append(reached.h * epsilon)
-        start = extrapolate(found, epsilons[: len(found)], following)
-    return start
+    precision: Precision
+    leave: Callable[[list[float]], bool] | None
+    #: Share of the mass of row and column below which entries are left out.
+    threshold: float = 0.0
 
 
 class PairwiseSolve:
-    """One solve over pairs of points.
-
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The costs, well scaled.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Positive weights in float64.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-    """
+    """One solve over pairs of points, with weights of shape (n_problems, n), (n_problems, m)."""
 
     def __init__(self, costs, a: Tensor, b: Tensor, settings: Settings, progress: Progress):
         self._costs, self._a, self._b = costs, a, b
         self._settings, self._progress = settings, progress
 
     def run(self, g: Tensor | None) -> Iterate:
-        """Solve.
-
-        Parameters
-        ----------
-        g : Tensor of shape (n_problems, m) or None
-            Initial target potential; given one, the iteration starts at the final epsilon.
-
-        Returns
-        -------
-        iterate : Iterate
-            At the final epsilon.
-        """
-        settings = self._settings
-        if not settings.epsilon > 0.0 or not math.isfinite(self._costs.range / settings.epsilon):
+        """Solve from a target potential of shape (n_problems, m), or by annealing from none."""
+        epsilon = self._settings.epsilon
+        if not epsilon > 0.0 or not math.isfinite(self._costs.range / epsilon):
             raise ValueError(
                 "epsilon is too small for costs of this size: their ratio is no number in float64."
             )
         if self._is_lean():
             return self._run_lean(g)
         precisions = self._precisions()
-        kernel = self._make_kernel(precisions[0])
+        kernel: Any = self._make_kernel(precisions[0])
         if g is None:
             # Rounded exponents are good enough for the way.
-            kernel.exponent_dtype = precisions[0].kernel
+            rounded = kernel.with_exponents(precisions[0].kernel)
             guess = partial(self._costs.guess, self._a, self._b)
-            g = anneal(kernel, self._b, self._costs.scale, guess, settings, self._progress)
-            kernel.exponent_dtype = precisions[0].exponent
-        h = g / settings.epsilon
-        is_sparse = self._is_sparse(h)
-        for precision in precisions:
-            if precision is not precisions[0]:
-                kernel = None  # two kernels at once would double the memory
-                kernel = self._make_kernel(precision)
-            leave = _leave_when(settled=is_sparse, stalled=precision is not precisions[-1])
-            reached = self._iterate(kernel, h, leave, noise=self._noise(precision))
-            if self._is_done(reached) and precision == _MIXED:
-                # Long sums in float32 lose as much as such a tolerance asks for: measure it.
-                reached = self._measure(reached.h)
+            g = anneal(rounded, self._b, self._costs.scale, guess, self._settings, self._progress)
+            del rounded
+        h = g / epsilon
+        for stage in self._stages(precisions, h):
+            # The first stage goes on with the kernel of the annealing.
+            kernel = self._kernel_of(stage) if kernel is None else kernel
+            reached = self._finish(stage, self._iterate(kernel, h, stage))
+            kernel = None  # two kernels at once would double the memory
             if self._is_done(reached):
                 break
-            if is_sparse:
-                kernel = None
-                return self._finish_sparse(reached)
             h = reached.h
+        return reached
+
+    def _stages(self, precisions: list[Precision], h: Tensor) -> Iterator[_Stage]:
+        """What is tried in turn from h, until an answer is a solution."""
+        is_sparse = self._is_sparse(h)
+        # First over all entries, in float32 where that may be enough, as its passes take half the
+        # time. Where it stalls, or only seemed to be enough, float64 goes on from there.
+        for precision in precisions:
+            stalled = precision is not precisions[-1]
+            yield _Stage(precision, _leave_when(settled=is_sparse, stalled=stalled))
+            if is_sparse:
+                break
+        # Once the potentials have settled most entries of a sharp plan carry no mass: in float64,
+        # passes over the others take a fraction of the time. What was left out is measured after
+        # each stage, in a pass that is kept for it, and where it matters after all less is.
+        threshold = self._threshold
+        while is_sparse and self._n_left > 1:
+            yield _Stage(_DOUBLE, None, threshold)
+            threshold *= 0.1
+
+    def _finish(self, stage: _Stage, reached: Iterate) -> Iterate:
+        """Judge by all entries in float64 what the kernel of a stage cannot."""
+        if stage.threshold > 0.0:
+            measured = self._measure(reached.h)
+            self._progress.record(float(measured.error.max()), self._settings.epsilon)
+            return measured
+        if stage.precision == _MIXED and self._is_done(reached):
+            # Long sums in float32 lose as much as such a tolerance asks for.
+            return self._measure(reached.h)
         return reached
 
     def _is_lean(self) -> bool:
@@ -315,31 +158,31 @@ class PairwiseSolve:
         tol = max(0.5 * settings.tol, settings.tol - noise)
         return Arrival(tol, self._costs.range / settings.epsilon)
 
-    def _iterate(
-        self, kernel, h: Tensor, leave=None, *, noise: float = 0.0, max_passes: int | None = None
-    ) -> Iterate:
-        settings = self._settings
+    def _iterate(self, kernel, h: Tensor, stage: _Stage) -> Iterate:
         return iterate(
             kernel,
             h,
             self._b,
-            settings.epsilon,
-            self._arrival(noise),
+            self._settings.epsilon,
+            self._arrival(self._noise(stage.precision)),
             self._progress,
-            memory=settings.memory,
-            max_passes=max_passes,
-            leave=leave,
+            memory=self._settings.memory,
+            max_passes=self._n_left - 1 if stage.threshold > 0.0 else None,
+            leave=stage.leave,
         )
 
     def _measure(self, h: Tensor) -> Iterate:
         """Row sums and marginal error in float64, from one pass over the full kernel."""
-        full = StreamedKernel(self._costs, self._a, self._b, torch.float64, torch.float64)
+        full = StreamedKernel(self._costs, self._a, self._b, *_DOUBLE)
         full.absorb(h, self._settings.epsilon)
-        return self._judge(h, full.half_steps(h))
-
-    def _judge(self, h: Tensor, half: HalfSteps) -> Iterate:
+        half = full.half_steps(h)
         arrived = self._arrival().reached(half.error, distance(half, self._b))
         return Iterate(h, half.row_log, half.error, arrived)
+
+    @property
+    def _n_left(self) -> int:
+        """Passes that are left."""
+        return self._progress.max_iter - self._progress.n_passes
 
     def _is_done(self, reached: Iterate) -> bool:
         return self._progress.exhausted or bool(reached.converged.all())
@@ -352,16 +195,14 @@ class PairwiseSolve:
         n, m = self._costs.shape
         if settings.dtype is not None:
             return [Precision(settings.dtype, settings.dtype)]
-        double = Precision(torch.float64, torch.float64)
         small = n * m <= SMALL and settings.tol < EASY_TOL
         lightest = min(float(self._a.min()), float(self._b.min()))
         limit = reach(settings.tol, self._costs.range, settings.epsilon)
         if small or len(self._b) > 1 or limit < _MIXED_TOL or lightest < SINGLE_WEIGHT:
-            return [double]
-        single = Precision(torch.float32, torch.float32)
-        if settings.tol >= _FLOAT32_TOL and self._noise(single) <= 0.2 * limit:
-            return [single, double]
-        return [_MIXED, double]
+            return [_DOUBLE]
+        if settings.tol >= _FLOAT32_TOL and self._noise(_SINGLE) <= 0.2 * limit:
+            return [_SINGLE, _DOUBLE]
+        return [_MIXED, _DOUBLE]
 
     def _noise(self, precision: Precision) -> float:
         """What rounding may hide of the marginal error."""
@@ -379,7 +220,12 @@ class PairwiseSolve:
 
     def _make_kernel(self, precision: Precision):
         kind = StoredKernel if self._is_stored(precision.kernel) else StreamedKernel
-        return kind(self._costs, self._a, self._b, precision.kernel, precision.exponent)
+        return kind(self._costs, self._a, self._b, *precision)
+
+    def _kernel_of(self, stage: _Stage):
+        if stage.threshold > 0.0:
+            return SparseKernel(self._costs, self._a, self._b, stage.threshold)
+        return self._make_kernel(stage.precision)
 
     # The finish on few entries
 
@@ -387,7 +233,7 @@ class PairwiseSolve:
         """Whether a finish on the entries that matter would pay."""
         n, m = self._costs.shape
         on_cpu = self._costs.device.type == "cpu"
-        long = self._settings.tol < _SPARSE_TOL and self._settings.dtype != torch.float32
+        long = self._settings.tol < SPARSE_TOL and self._settings.dtype != torch.float32
         if not (on_cpu and long and len(h) == 1 and n * m > _SPARSE_SIZE):
             return False
         density = estimate_density(
@@ -398,27 +244,6 @@ class PairwiseSolve:
     @property
     def _threshold(self) -> float:
         return _SPARSE_SHARE * self._settings.tol
-
-    def _finish_sparse(self, reached: Iterate) -> Iterate:
-        """Iterate on few entries, then measure the error with all of them."""
-        settings = self._settings
-        full = StreamedKernel(self._costs, self._a, self._b, torch.float64, torch.float64)
-        full.absorb(reached.h, settings.epsilon)
-        threshold = self._threshold
-        while True:
-            # One pass is kept for the measurement.
-            max_passes = self._progress.max_iter - self._progress.n_passes - 1
-            if max_passes < 1:
-                return reached
-            kernel = SparseKernel(self._costs, self._a, self._b, threshold)
-            h = self._iterate(kernel, reached.h, max_passes=max_passes).h
-            half = full.half_steps(h)
-            reached = self._judge(h, half)
-            self._progress.record(float(half.error.max()), settings.epsilon)
-            if self._is_done(reached):
-                return reached
-            # The entries that were left out matter after all.
-            threshold *= 0.1
 
 
 def _leave_when(*, settled: bool, stalled: bool) -> Callable[[list[float]], bool]:

@@ -37,9 +37,9 @@ from skot.solvers._entropic.lean.problem import (
     read_lean,
     solve_lean_problem,
 )
-from skot.solvers._entropic.pairwise import Settings, check_integer
 from skot.solvers._entropic.plan import DeferredPlan, EntropicPlan, attach_graph
 from skot.solvers._entropic.problem import Problem, read_problem
+from skot.solvers._entropic.settings import Settings, check_integer
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor

@@ -30,8 +30,8 @@ from skot.solvers._entropic.derivatives.functions import (
 from skot.solvers._entropic.iteration import Progress
 from skot.solvers._entropic.lean.kernel import is_shared
 from skot.solvers._entropic.lean.problem import plain_arrays, read_lean, solve_lean_problem
-from skot.solvers._entropic.pairwise import Settings
 from skot.solvers._entropic.plan import DeferredPlan, EntropicPlan, attach_graph
+from skot.solvers._entropic.settings import Settings
 from skot.solvers.initializers import Initializer, ZerosInitializer
 from skot.utils._threads import SerialBlas
 from skot.utils.tensors import to_tensor

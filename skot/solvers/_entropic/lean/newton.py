@@ -8,8 +8,9 @@ settle it. Newton's method divides by it.
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
+from skot.solvers._entropic.acceleration import LARGEST_STEP
 from skot.solvers._entropic.arrival import Arrival
-from skot.solvers._entropic.iteration import LARGEST_STEP, Progress
+from skot.solvers._entropic.iteration import Progress
 from skot.solvers._entropic.lean.kernel import LeanKernel, LeanPass
 
 #: Ridge on the unit diagonal of the scaled system: what lies below it is rounding.

@@ -15,9 +15,9 @@ from skot.solvers._entropic.iteration import Progress
 from skot.solvers._entropic.lean.kernel import LeanCosts
 from skot.solvers._entropic.lean.solve import LeanSolution, solve_lean
 from skot.solvers._entropic.logits import PointLogits
-from skot.solvers._entropic.pairwise import Settings
 from skot.solvers._entropic.plan import EntropicPlan
 from skot.solvers._entropic.precision import DOUBLE_WEIGHT
+from skot.solvers._entropic.settings import Settings
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 #: Squared sizes of clouds whose costs need no other unit.

@@ -13,19 +13,16 @@ import numpy as np
 import torch
 
 from skot.numerics.single_anderson import SingleAnderson
-from skot.solvers._entropic.arrival import Arrival
-from skot.solvers._entropic.iteration import (
-    ANNEALING_TOL,
+from skot.solvers._entropic.acceleration import (
     LARGEST_STEP,
     PROGRESS,
     STALE_PASSES,
     STALE_SHARE,
     WORSE,
-    Iterate,
-    Progress,
-    annealing_schedule,
-    extrapolate,
 )
+from skot.solvers._entropic.annealing import ANNEALING_TOL, annealing_schedule, extrapolate
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.iteration import Iterate, Progress
 from skot.solvers._entropic.lean.kernel import DOUBLE, SINGLE, LeanCosts, LeanKernel, LeanPass
 from skot.solvers._entropic.lean.newton import newton
 from skot.solvers._entropic.precision import EASY_TOL, reach, single_noise
