@@ -11,6 +11,7 @@ from torch import Tensor
 from skot.costs import Cost, GridCost, PrecomputedCost, SupportCost, check_cost
 from skot.measures import normalize_weights
 from skot.solvers._entropic.logits import GridLogits, MatrixLogits, PointLogits
+from skot.solvers.initializers import Initializer
 from skot.utils.tensors import to_tensor
 from skot.utils.validation import check_points
 
@@ -145,6 +146,28 @@ def _read_points(cost: Cost, x, y, a, b, class_cost) -> Problem:
         costs = PointLogits(cost, pair.x, pair.y, scaled_class_cost)
     scale = pair.scale, pair.row, pair.column
     return Problem(cost, (x, y), costs, *scale, a, b, batched, class_cost)
+
+
+def read_potential(initializer, problem: Problem, epsilon: float) -> Tensor:
+    """Initial target potential in the caller's units, shape (n_problems, m)."""
+    if isinstance(initializer, Initializer):
+        g = initializer.target_potential(problem, epsilon).to(problem.b)
+    elif isinstance(initializer, (str, type)):
+        raise ValueError(
+            f"initializer must be an instance of Initializer or a potential. Got {initializer!r}."
+        )
+    else:
+        g = to_tensor(initializer, dtype=torch.float64, device=problem.b.device)
+    n_problems, m = problem.b.shape
+    if g.ndim not in (1, 2) or g.shape[-1] != m or (g.ndim == 2 and len(g) not in (1, n_problems)):
+        expected = (n_problems, m) if problem.batched else (m,)
+        raise ValueError(
+            f"initializer must be an Initializer or a potential of shape {expected}. "
+            f"Got shape {tuple(g.shape)}."
+        )
+    if not bool(torch.isfinite(g).all()):
+        raise ValueError("The initial potential contains NaN or infinity.")
+    return g.expand_as(problem.b)
 
 
 def _check_size(size: float) -> None:

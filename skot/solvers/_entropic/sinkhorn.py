@@ -38,11 +38,10 @@ from skot.solvers._entropic.lean.problem import (
     solve_lean_problem,
 )
 from skot.solvers._entropic.plan import DeferredPlan, EntropicPlan, attach_graph
-from skot.solvers._entropic.problem import Problem, read_problem
+from skot.solvers._entropic.problem import Problem, read_potential, read_problem
 from skot.solvers._entropic.settings import Settings, check_integer
-from skot.solvers.initializers import Initializer, ZerosInitializer
+from skot.solvers.initializers import ZerosInitializer
 from skot.utils._threads import SerialBlas
-from skot.utils.tensors import to_tensor
 
 
 @dataclass(frozen=True)
@@ -303,7 +302,7 @@ def sinkhorn(
 
     def solve(problem: Problem) -> _Solved:
         with torch.no_grad():
-            g = _initial_potential(initializer, problem, epsilon)
+            g = None if initializer is None else read_potential(initializer, problem, epsilon)
             reached = _solve(problem, g, settings, progress)
             return _translate(problem, reached, settings)
 
@@ -335,32 +334,11 @@ def _solve_lean(problem: LeanProblem, settings: Settings, progress: Progress) ->
     )
 
 
-def _initial_potential(initializer, problem: Problem, epsilon: float) -> Tensor | None:
-    """Initial target potential in the units of the problem's scaled costs."""
-    if initializer is None:
-        return None
-    if isinstance(initializer, Initializer):
-        g = initializer.target_potential(problem, epsilon)
-    else:
-        if isinstance(initializer, (str, type)):
-            raise ValueError(
-                "initializer must be an instance of Initializer or a potential. "
-                f"Got {initializer!r}."
-            )
-        g = to_tensor(initializer, dtype=torch.float64, device=problem.b.device)
-        if g.shape[-1:] != problem.b.shape[-1:] or g.ndim > 2:
-            raise ValueError(
-                f"initializer must be an Initializer or a potential of shape "
-                f"({problem.b.shape[-1]},). Got shape {tuple(g.shape)}."
-            )
-    if not bool(torch.isfinite(g).all()):
-        raise ValueError("The initial potential contains NaN or infinity.")
-    return ((g - problem.column) / problem.unit).expand_as(problem.b)
-
-
 def _solve(problem: Problem, g: Tensor | None, settings: Settings, progress: Progress) -> Iterate:
-    """Solve in scaled units."""
+    """Solve in scaled units, from potentials of shape (n_problems, m) in the caller's."""
     settings = settings.in_units_of(problem.unit)
+    if g is not None:
+        g = (g - problem.column) / problem.unit
     a, b = problem.a.detach(), problem.b.detach()
     if isinstance(problem.cost, GridCost):
         return solve_grid(problem.cost, a, b, g, settings, progress)

@@ -204,6 +204,17 @@ def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
     return CloudBatch(cost, points, a, b, sizes, epsilon)
 
 
+def cloud_spreads(cost: Cost, x, y, a, b) -> list[list[float]]:
+    """Mean cost between two points of the same cloud: of each source, then of each target."""
+    with torch.no_grad():
+        batch = read_clouds(cost, x, y, a, b)
+        batch = batch.plain(*batch.inputs)
+        return [
+            [batch.cost.scale(x, x, w, w) for x, w in zip(points, weights, strict=True)]
+            for points, weights in zip(batch.points, (batch.a, batch.b), strict=True)
+        ]
+
+
 def _read_points(cost: Cost, x, y) -> tuple[Tensor, Tensor, tuple[list[int], list[int]]]:
     if x is None or y is None:
         raise ValueError(f"{type(cost).__name__} needs the points: pass x and y.")
