@@ -59,6 +59,8 @@ class SafeguardedAcceleration:
         plain = h + residual
         if self._memory == 0:
             return plain
+        # The weights are the target's: columns that carry more mass count for more, and points
+        # given twice take the way of one with twice the weight.
         norm = (residual.square() * self._weights).sum(1)
         following = self._anderson.step(h, residual)
         # Along a direction that the residual does not see, extrapolation has no bounds.
@@ -70,12 +72,16 @@ class SafeguardedAcceleration:
         # Not a number counts as worse: exponentials of a wild iterate can overflow.
         undone = ~(norm <= WORSE * self._best)
         self._n_steps += 1
+        # Residuals that stay below that without ever shrinking are no better than growing ones.
         if self._n_steps % STALE_PASSES == 0:
             undone |= self._best > STALE_SHARE * self._looked
             self._looked = self._best
+        # The common case goes without what follows: no problem is undone, or on plain steps.
         if self._all_accelerated and not bool(undone.any()):
             self._keep_best(norm < self._best, norm, plain)
             return following
+        # A run of plain steps is not interrupted: they may raise the residual for a while and still
+        # converge. The last of them is kept as the best iterate, whatever went before.
         is_plain = self._left > 0
         undone &= ~is_plain
         following = torch.where(is_plain[:, None], plain, following)
@@ -103,6 +109,8 @@ class SafeguardedAcceleration:
 
     def _return(self, rows: Tensor) -> None:
         """Note that some problems went back: the longer the run of plain steps, the more often."""
+        # Where the acceleration is of no use, runs double until one of them is long enough for
+        # plain steps to make progress by themselves: then the next run is none.
         circles = self._best > PROGRESS * self._anchor
         run = torch.where(circles, 2.0 * self._run + 1.0, 0.0)
         self._run = torch.where(rows, run, self._run)

@@ -30,23 +30,7 @@ _NOTHING = -1e300
 def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
     """Solve problems on one regular grid, a few at a time so that they stay in cache.
 
-    Parameters
-    ----------
-    cost : GridCost
-        The grid.
-    a, b : Tensor of shape (n_problems, n)
-        Weights in float64; zeros are allowed.
-    g : Tensor of shape (n_problems, n) or None
-        Initial target potentials; given them, the iteration starts at the final epsilon.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    iterate : Iterate
-        At the final epsilon.
+    Weights have shape (n_problems, n), zeros allowed; from given g the final epsilon comes first.
     """
     largest = sum(float(axis.max()) for axis in cost.axis_costs())
     arrival = Arrival(settings.tol, largest / settings.epsilon)
@@ -69,23 +53,7 @@ def solve_grid(cost, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings,
 def solve_batch(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
     """Solve problems that share their costs: together where scalings allow it, else in turn.
 
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The costs, well scaled.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights in float64.
-    g : Tensor of shape (n_problems, m) or None
-        Initial target potentials.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    iterate : Iterate
-        At the final epsilon.
+    Weights have shape (n_problems, n), (n_problems, m), as g where it is given.
     """
     is_narrow = costs.magnitude() / settings.epsilon <= _BATCH_RANGE
     is_narrow &= not any(bool(((w > 0) & (w <= DOUBLE_WEIGHT)).any()) for w in (a, b))
@@ -118,23 +86,7 @@ def _in_turn(parts: Iterable[slice], solve, progress: Progress) -> Iterate:
 def solve_supported(costs, a: Tensor, b: Tensor, g: Tensor | None, settings: Settings, progress):
     """Solve one problem on the points that carry mass, and extend its potentials to the others.
 
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The costs, well scaled.
-    a, b : Tensor of shape (1, n), (1, m)
-        Weights in float64.
-    g : Tensor of shape (1, m) or None
-        Initial target potential.
-    settings : Settings
-        How to solve.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    iterate : Iterate
-        At the final epsilon.
+    Weights have shape (1, n), (1, m), as g where it is given.
     """
     lightest = lightest_weight(settings.dtype)
     rows, columns = a[0] > lightest, b[0] > lightest
@@ -167,14 +119,8 @@ def _settle(
     """Extend h of shape (m,) from the columns that are known to all, by exact half steps.
 
     Without any mass one half step is all that is needed. Points of next to no mass on both sides
-    depend on each other: half steps are repeated until their potentials belong together.
-
-    Returns
-    -------
-    h, row_log : Tensor of shape (m,), (n,)
-        Potential, and the logarithm of the row sums at it.
-    is_settled : bool
-        Whether they do.
+    depend on each other: half steps are repeated until their potentials belong together. Returns h,
+    the logarithm of the row sums at it, of shape (n,), and whether they do.
     """
     log_a, log_b = (torch.where(w > 0, w, 1.0).log().masked_fill(w == 0, _NOTHING) for w in (a, b))
     n_steps = _SETTLING if bool(((b > 0) & ~known).any()) else 1

@@ -13,17 +13,10 @@ _SCALING_RANGE = 200.0
 
 
 class GridKernel:
-    """Separable kernel of a batch of problems on one grid.
+    """Separable kernel of a batch of problems on one grid, with weights of shape (n_problems, n).
 
     Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond, which
     is slower by an order of magnitude but always finite.
-
-    Parameters
-    ----------
-    cost : GridCost
-        The grid.
-    a, b : Tensor of shape (n_problems, n)
-        Weights in float64; zeros are allowed.
     """
 
     def __init__(self, cost: GridCost, a: Tensor, b: Tensor):
@@ -33,48 +26,18 @@ class GridKernel:
         self._a, self._b = a, b
 
     def absorb(self, h: Tensor, epsilon: float) -> None:
-        """Form the kernel of each axis.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, n)
-            Not needed.
-        epsilon : float
-            Regularisation.
-        """
+        """Form the kernel of each axis; no potential is absorbed."""
         self._logits = [-cost / epsilon for cost in self._axis_costs]
         self._kernels = [logits.clamp(min=-700.0).exp() for logits in self._logits]
         largest = sum(float(cost.max()) for cost in self._axis_costs)
         self._in_scaling_range = largest / epsilon <= _SCALING_RANGE
 
     def in_range(self, h: Tensor) -> bool:
-        """Every potential is in range.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, n)
-            Potential.
-
-        Returns
-        -------
-        in_range : bool
-            True.
-        """
+        """Every potential is in range."""
         return True
 
     def half_steps(self, h: Tensor) -> HalfSteps:
-        """Do one pass along the axes.
-
-        Parameters
-        ----------
-        h : Tensor of shape (n_problems, n)
-            Potential.
-
-        Returns
-        -------
-        half_steps : HalfSteps
-            Residual and error.
-        """
+        """Do one pass along the axes at h of shape (n_problems, n)."""
         if not self._in_scaling_range:
             return self._half_steps_log(h)
         # h has mean zero, so its exponential is in range where the kernel is. Every operation
@@ -94,23 +57,11 @@ class GridKernel:
         return HalfSteps(residual, error, torch.ones_like(row_log), row_log)
 
     def scale(self) -> float:
-        """Mean cost between source and target, over all problems.
-
-        Returns
-        -------
-        scale : float
-            In the units of the cost.
-        """
+        """Mean cost between source and target, over all problems."""
         return float(self._cost.scale(self._a.mean(0), self._b.mean(0)))
 
     def select(self, kept: Tensor | None) -> None:
-        """Choose the problems that are worked on.
-
-        Parameters
-        ----------
-        kept : Tensor of bool, shape (n_problems,) or None
-            Which of the present ones stay; ``None`` takes all of them back.
-        """
+        """Keep some of the present problems, kept of bool; ``None`` takes all of them back."""
         if kept is None:
             self._a, self._b = self._all
         else:

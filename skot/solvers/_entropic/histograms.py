@@ -105,31 +105,14 @@ def solve_histograms(
 ) -> HistogramIterates:
     """Solve problems that share a small cost.
 
-    Parameters
-    ----------
-    exponents : Tensor of shape (n, m)
-        Minus the costs in units of epsilon, the largest being zero.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights that sum to one, in float64; zeros are allowed.
-    h : Tensor of shape (n_problems, m)
-        Initial target potentials in units of epsilon. They are cut to the range that a solution
-        can have.
-    max_iter : int
-        Passes.
-    tol : float
-        L1 marginal error to reach, and what a target potential with mass may be off its half
-        step, as a share of the range of the costs.
+    Of minus the costs in units of epsilon, (n, m), the largest being zero; weights of shape
+    (n_problems, n), (n_problems, m), zeros allowed; and potentials in units of epsilon,
+    (n_problems, m), that are cut to the range that a solution can have.
 
-    Returns
-    -------
-    iterates : HistogramIterates
-        With an exact source marginal.
-
-    Notes
-    -----
-    The L1 error alone does not see potentials of points that hardly carry mass. The two bound the
-    gap between the primal and the dual value too, as target potentials never leave the range of
-    the costs: by `tol` times that range.
+    `tol` is the L1 error to reach, and what a target potential with mass may be off its half step,
+    as a share of the range of the costs. The error alone does not see potentials of points that
+    hardly carry mass. The two bound the gap between the primal and the dual value too, as target
+    potentials never leave the range of the costs: by `tol` times that range.
     """
     span = -float(exponents.min())
     # What stands at points without mass does not matter.
@@ -141,32 +124,13 @@ def solve_histograms(
 def solve_self_transport(
     exponents: Tensor, a: Tensor, max_iter: int, tol: float
 ) -> HistogramIterates:
-    r"""Solve the problems of histograms with themselves.
+    """Solve the problems of histograms with themselves, weights of shape (n_problems, n).
 
-    A potential is averaged with its half step. Where the kernel is positive definite, the
-    derivative of a half step has its eigenvalues in [-1, 0], so that the average at least halves
-    the distance to the solution, however small epsilon is [1]_.
-
-    Parameters
-    ----------
-    exponents : Tensor of shape (n, n)
-        Symmetric; minus the costs in units of epsilon, the largest being zero.
-    a : Tensor of shape (n_problems, n)
-        Weights that sum to one, in float64.
-    max_iter : int
-        Half steps.
-    tol : float
-        As for :func:`solve_histograms`.
-
-    Returns
-    -------
-    iterates : HistogramIterates
-        At the solution the two potentials agree.
-
-    References
-    ----------
-    .. [1] Feydy, J. et al. (2019). Interpolating between optimal transport and MMD using Sinkhorn
-       divergences. AISTATS, Section 3.1.
+    A potential is averaged with its half step. Where the kernel, symmetric of shape (n, n), is
+    positive definite, the derivative of a half step has its eigenvalues in [-1, 0], so that the
+    average at least halves the distance to the solution, however small epsilon is (Feydy et al.,
+    Interpolating between optimal transport and MMD using Sinkhorn divergences, AISTATS 2019,
+    Section 3.1). At the solution the two potentials agree.
     """
     return _solve(_symmetric_pass, exponents, a, a, torch.zeros_like(a), max_iter, tol)
 

@@ -24,16 +24,9 @@ _EIGENVALUE_WORK = 20
 
 
 class PointLogits:
-    """Costs between two clouds, optionally plus a cost by class of the source row.
+    """Costs between two standardised clouds, (n, d) and (m, d), optionally plus a cost by class.
 
-    Parameters
-    ----------
-    cost : Cost
-        Ground cost.
-    x, y : Tensor of shape (n, d), (m, d)
-        Standardised points.
-    class_cost : tuple of (Tensor of shape (n,), Tensor of shape (k, m)), default=None
-        Class index of each source row, and the extra cost of each class at each target.
+    Those are a class index of each source row, (n,), and a table of classes and targets, (k, m).
     """
 
     def __init__(self, cost: Cost, x: Tensor, y: Tensor, class_cost=None):
@@ -60,22 +53,10 @@ class PointLogits:
         return self._factors.row
 
     def logit_tiles(self, h: Tensor, epsilon: float, dtype: torch.dtype) -> Callable[..., Tensor]:
-        """Return a function from a slice of rows to a new tile of logits.
+        """Return a function from a slice of rows to a new tile of logits, shape (len(rows), m).
 
-        Parameters
-        ----------
-        h : Tensor of shape (m,)
-            Target potential divided by epsilon, plus whatever belongs to the columns.
-        epsilon : float
-            Regularisation.
-        dtype : torch.dtype
-            In which the logits are formed.
-
-        Returns
-        -------
-        tile : callable
-            ``tile(rows, out=None)`` has shape (len(rows), m) and may be written to; it is `out`
-            where one is given.
+        `h`, of shape (m,), is the target potential over epsilon, plus whatever belongs to the
+        columns. ``tile(rows, out=None)`` may be written to; it is `out` where one is given.
         """
         if self._factors is None:
             return self._evaluated_tiles(h, epsilon, dtype)
@@ -115,38 +96,14 @@ class PointLogits:
         return LeanCosts.of_factors(*(part.numpy(force=True) for part in (left, right, column)))
 
     def select(self, rows: Tensor, columns: Tensor) -> "PointLogits":
-        """Costs between some of the points.
-
-        Parameters
-        ----------
-        rows, columns : Tensor of bool, shape (n,), (m,)
-            Which points.
-
-        Returns
-        -------
-        costs : PointLogits
-            The smaller problem.
-        """
+        """Costs between some of the points, chosen by bool of shape (n,), (m,)."""
         class_cost = self._class_cost
         if class_cost is not None:
             class_cost = class_cost[0][rows], class_cost[1][:, columns]
         return PointLogits(self._cost, self.x[rows], self.y[columns], class_cost)
 
     def guess(self, a: Tensor, b: Tensor, epsilon: float) -> Tensor:
-        """Guess the target potential: that of the Gaussian problem where it is cheap, else zero.
-
-        Parameters
-        ----------
-        a, b : Tensor of shape (n_problems, n), (n_problems, m)
-            Weights.
-        epsilon : float
-            Regularisation.
-
-        Returns
-        -------
-        g : Tensor of shape (n_problems, m)
-            In the units of the costs.
-        """
+        """Guess the target potential, shaped as b: of the Gaussian problem if cheap, else zero."""
         n, m = self.shape
         is_cheap = _EIGENVALUE_WORK * self.x.shape[1] ** 3 <= n * m
         if not (isinstance(self._cost, SquaredEuclidean) and is_cheap and len(a) == 1):
@@ -178,13 +135,7 @@ class PointLogits:
 
 
 class MatrixLogits:
-    """Costs given as a matrix.
-
-    Parameters
-    ----------
-    matrix : Tensor of shape (n, m)
-        The costs.
-    """
+    """Costs given as a matrix of shape (n, m)."""
 
     def __init__(self, matrix: Tensor):
         self.shape = tuple(matrix.shape)
@@ -228,15 +179,7 @@ class MatrixLogits:
 
 
 class GridLogits:
-    """Costs between the points of one grid; only what the lazy plan needs.
-
-    Parameters
-    ----------
-    cost : GridCost
-        The grid.
-    device : torch.device
-        Where it is computed.
-    """
+    """Costs between the points of one grid; only what the lazy plan needs."""
 
     def __init__(self, cost: GridCost, device: torch.device):
         self.shape = (cost.size, cost.size)
@@ -279,21 +222,9 @@ class GridLogits:
 
 
 def column_logsumexp(costs, row_bias: Tensor, epsilon: float) -> Tensor:
-    """Exact ``log sum_i exp(row_bias_i - C_ij / epsilon)`` per column, in one streamed pass.
+    """Exact ``log sum_i exp(row_bias_i - C_ij / epsilon)``, (m,), in one streamed pass.
 
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem.
-    row_bias : Tensor of shape (n,)
-        In the tiles' convention (their row constants left out).
-    epsilon : float
-        Regularisation.
-
-    Returns
-    -------
-    logsumexp : Tensor of shape (m,)
-        Finite for finite input.
+    The row bias, (n,), is in the tiles' convention: their row constants are left out.
     """
     n, m = costs.shape
     tile = costs.logit_tiles(row_bias.new_zeros(m), epsilon, torch.float64)
@@ -310,22 +241,7 @@ def column_logsumexp(costs, row_bias: Tensor, epsilon: float) -> Tensor:
 
 
 def row_logsumexp(costs, h: Tensor, epsilon: float) -> Tensor:
-    """Exact ``log sum_j exp(h_j - C_ij / epsilon)`` per row, in the tiles' convention.
-
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem.
-    h : Tensor of shape (m,)
-        Column terms.
-    epsilon : float
-        Regularisation.
-
-    Returns
-    -------
-    logsumexp : Tensor of shape (n,)
-        Finite for finite input.
-    """
+    """Exact ``log sum_j exp(h_j - C_ij / epsilon)``, (n,), in the tiles' convention."""
     n, m = costs.shape
     tile = costs.logit_tiles(h, epsilon, torch.float64)
     parts = [softmax_tile(tile(rows))[1] for rows in row_tiles(n, m)]

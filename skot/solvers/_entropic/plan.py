@@ -174,26 +174,12 @@ class EntropicPlan:
 
 
 def attach_graph(plan: EntropicPlan, graph: PlanGraph) -> None:
-    """Make the products and the array of a plan differentiable.
-
-    Parameters
-    ----------
-    plan : EntropicPlan
-        Changed.
-    graph : PlanGraph
-        What it depends on.
-    """
+    """Make the products and the array of a plan differentiable."""
     plan._graph = graph
 
 
 class DeferredPlan(EntropicPlan):
-    """A plan that is made when something is first asked of it: most are not.
-
-    Parameters
-    ----------
-    make : callable
-        Returns the plan.
-    """
+    """A plan that is made when something is first asked of it: most are not."""
 
     def __init__(self, make: Callable[[], EntropicPlan]):
         self._make = make

@@ -59,15 +59,7 @@ class Problem:
     def plain(self, a: Tensor, b: Tensor, *points: Tensor) -> "Problem":
         """Read the problem from its inputs without the wrappers of a transform of `torch.func`.
 
-        Parameters
-        ----------
-        a, b, *points : Tensor
-            What :attr:`inputs` are underneath.
-
-        Returns
-        -------
-        problem : Problem
-            This one where there were none.
+        Returns this one where there were none.
         """
         if a is self.a:
             return self
@@ -77,28 +69,10 @@ class Problem:
 
 
 def read_problem(cost, x, y, a, b, class_cost=None) -> Problem:
-    """Read a problem from what the caller passed.
+    """Read a problem from what the caller passed, with a cost that is validated.
 
-    Parameters
-    ----------
-    cost : Cost, PrecomputedCost, SupportCost or GridCost
-        Validated ground cost.
-    x, y : array-like or None
-        Points, for a cost between points.
-    a, b : array-like or None
-        Weights.
-    class_cost : tuple, default=None
-        Class indices of the sources and cost table of the classes, in the caller's units.
-
-    Returns
-    -------
-    problem : Problem
-        The problem.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit together, or values that are not finite.
+    Class costs are indices of the sources and a table, in the caller's units. Raises a ValueError
+    for shapes that do not fit together, or values that are not finite.
     """
     if isinstance(cost, Cost):
         return _read_points(cost, x, y, a, b, class_cost)

@@ -360,10 +360,15 @@ class _Solved(NamedTuple):
 def _translate(problem: Problem, reached: Iterate, settings: Settings) -> _Solved:
     """Potentials in the caller's units, and the plans."""
     epsilon, scaled_epsilon = settings.epsilon, settings.epsilon / problem.unit
+    # The source potential is the half step of the target's, f = -epsilon log(row sums), so that
+    # the source marginal is exact. What tiles of logits leave out of each row comes back here.
     f = problem.unit * (problem.costs.row_constant - scaled_epsilon * reached.row_log)
     g = epsilon * reached.h
+    # The caller's costs are ``unit * costs + row + column``. Terms of one side alone change no plan
+    # and go to the potentials as they are.
     f, g = f + problem.row, g + problem.column
     a, b = problem.a.detach(), problem.b.detach()
+    # A constant may move from f to g: it is fixed by <a, f> = <b, g>.
     gauge = 0.5 * ((a * f).sum(1) - (b * g).sum(1))[:, None]
     f, g = f - gauge, g + gauge
     constant = (problem.row, problem.column)

@@ -18,25 +18,9 @@ _SAMPLED_ROWS = 64
 
 
 def estimate_density(costs, h: Tensor, b: Tensor, epsilon: float, threshold: float) -> float:
-    """Share of the entries of the plan above a threshold, from a few rows.
+    """Share of the entries of the plan above a share of their row's mass, from a few rows.
 
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem's costs.
-    h : Tensor of shape (m,)
-        Potential.
-    b : Tensor of shape (m,)
-        Target weights.
-    epsilon : float
-        Regularisation.
-    threshold : float
-        In units of the row's mass.
-
-    Returns
-    -------
-    density : float
-        Between 0 and 1.
+    Of a potential and weights of shape (m,).
     """
     n, _ = costs.shape
     tile = costs.logit_tiles(h + b.log(), epsilon, torch.float64)
@@ -47,14 +31,8 @@ def estimate_density(costs, h: Tensor, b: Tensor, epsilon: float, threshold: flo
 class SparseKernel(PairwiseKernel):
     """Kernel truncated to the entries that carry mass, in float64 on the CPU.
 
-    Parameters
-    ----------
-    costs : PointLogits or MatrixLogits
-        The problem's costs.
-    a, b : Tensor of shape (1, n), (1, m)
-        Positive weights in float64.
-    threshold : float
-        Entries with a smaller share of the mass of both their row and their column are dropped.
+    Entries with a smaller share than the threshold of the mass of both their row and their column
+    are dropped. Weights are positive, of shape (1, n), (1, m).
     """
 
     #: The set of entries is chosen anew when a potential moved by this much.
@@ -65,15 +43,7 @@ class SparseKernel(PairwiseKernel):
         self._threshold = threshold
 
     def absorb(self, h: Tensor, epsilon: float) -> None:
-        """Choose the entries at a potential, in one pass over the tiles in float64.
-
-        Parameters
-        ----------
-        h : Tensor of shape (1, m)
-            Potential.
-        epsilon : float
-            Regularisation.
-        """
+        """Choose the entries at h of shape (1, m), in one pass over the tiles in float64."""
         self._absorbed = h[0]
         n, m = self.costs.shape
         a, b = self._a[0], self._b[0]
@@ -94,34 +64,12 @@ class SparseKernel(PairwiseKernel):
         self._row_log = torch.cat(row_log)
 
     def in_range(self, h: Tensor) -> bool:
-        """Whether the chosen entries are still the ones that matter.
-
-        Parameters
-        ----------
-        h : Tensor of shape (1, m)
-            Potential.
-
-        Returns
-        -------
-        in_range : bool
-            If not, absorb first.
-        """
+        """Whether the chosen entries are still the ones that matter; if not, absorb first."""
         change = h[0] - self._absorbed
         return float(change.max() - change.min()) <= self._LIMIT
 
     def half_steps(self, h: Tensor) -> HalfSteps:
-        """Do one pass over the kept entries.
-
-        Parameters
-        ----------
-        h : Tensor of shape (1, m)
-            Potential, in range of the absorbed one.
-
-        Returns
-        -------
-        half_steps : HalfSteps
-            Residual and error.
-        """
+        """Do one pass over the kept entries at h of shape (1, m), in range of the absorbed one."""
         change = h[0] - self._absorbed
         row_sums = self._kernel @ change.exp().numpy()
         column_sums = torch.from_numpy(self._transposed @ (self._a[0].numpy() / row_sums))

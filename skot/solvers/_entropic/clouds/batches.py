@@ -78,17 +78,7 @@ def cut_out(state: CloudState, i: int, graph: PlanGraph | None = None) -> Entrop
 
 
 class CloudSolve:
-    """The solve of one batch of different clouds.
-
-    Parameters
-    ----------
-    batch : CloudBatch
-        The problems.
-    settings : Settings
-        How to solve; its epsilon is not looked at.
-    record : Record
-        Told about every pass.
-    """
+    """The solve of one batch of different clouds; the epsilon of `settings` is not looked at."""
 
     def __init__(self, batch: CloudBatch, settings: Settings, record: Record):
         self.batch, self._settings, self._record = batch, settings, record
@@ -97,18 +87,7 @@ class CloudSolve:
         self.state = CloudState(self.costs, batch, self.epsilon, settings.tol)
 
     def run(self, g: Tensor | None) -> CloudSolution:
-        """Solve.
-
-        Parameters
-        ----------
-        g : Tensor of shape (n_problems, m) or None
-            Initial target potentials, in the caller's units.
-
-        Returns
-        -------
-        solution : CloudSolution
-            In the caller's units.
-        """
+        """Solve in the caller's units, from g of shape (n_problems, m) where it is given."""
         state, record = self.state, self._record
         start = None
         if g is not None:
@@ -215,6 +194,8 @@ class CloudSolve:
         """Potentials in the caller's units, and the plans."""
         state, costs, batch = self.state, self.costs, self.batch
         unit, epsilon = costs.unit[:, None], self.epsilon[:, None]
+        # As for one problem (`_translate` in `sinkhorn.py`): half step, units, terms of one side,
+        # and the gauge.
         f = unit * (costs.row_constant - epsilon * state.row_log) + costs.row
         g = unit * epsilon * state.h + costs.column
         gauge = 0.5 * (linalg.vecdot(state.a, f) - linalg.vecdot(state.b, g))[:, None]
@@ -235,20 +216,7 @@ class CloudSolve:
 
 
 def check_cloud_options(settings: Settings, class_cost) -> None:
-    """Check what is asked for, before a batch is read.
-
-    Parameters
-    ----------
-    settings : Settings
-        How to solve; the regularisations are the batch's.
-    class_cost : tuple or None
-        Costs by class.
-
-    Raises
-    ------
-    ValueError
-        For values out of range, or what batches of different clouds do not take.
-    """
+    """Raise a ValueError for what is out of range, or what batches of clouds do not take."""
     replace(settings, epsilon=1.0).check()
     if class_cost is not None:
         raise ValueError("class_cost is not available for a batch of clouds: solve one at a time.")
@@ -259,30 +227,9 @@ def check_cloud_options(settings: Settings, class_cost) -> None:
 def solve_clouds(
     batch: CloudBatch, settings: Settings, initializer, max_iter: int, on_iteration
 ) -> CloudSolution:
-    """Solve a batch of different clouds.
+    """Solve a batch of different clouds, whose regularisations are its own.
 
-    Parameters
-    ----------
-    batch : CloudBatch
-        The problems.
-    settings : Settings
-        How to solve; the regularisations are the batch's.
-    initializer : ZerosInitializer, array-like of shape (n_problems, m) or None
-        Initial target potentials.
-    max_iter : int
-        Passes allowed for each problem.
-    on_iteration : callable or None
-        Called after each pass of every chunk.
-
-    Returns
-    -------
-    solution : CloudSolution
-        In the caller's units.
-
-    Raises
-    ------
-    ValueError
-        For an initial potential that does not fit.
+    Potentials to start from have shape (n_problems, m); each problem has `max_iter` passes.
     """
     record = Record(max_iter, on_iteration, batch.reported_epsilon)
     groups = batch.groups()

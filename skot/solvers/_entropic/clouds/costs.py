@@ -39,13 +39,7 @@ class SingleCosts(NamedTuple):
 
 
 class SquaredEuclideanClouds:
-    """Squared distances: every problem is centred and scaled, and formed by one product.
-
-    Parameters
-    ----------
-    batch : CloudBatch
-        The problems.
-    """
+    """Squared distances: every problem is centred and scaled, and formed by one product."""
 
     def __init__(self, batch: CloudBatch):
         self._cost, self._sizes = batch.cost, batch.sizes
@@ -83,25 +77,10 @@ class SquaredEuclideanClouds:
         given: bool = False,
         rows: slice = _ALL,
     ) -> Tensor:
-        """Form ``h_j - C_ij / epsilon`` up to a constant per row.
+        """Form ``h_j - C_ij / epsilon`` up to a constant per row, shape (k, len(rows), m).
 
-        Parameters
-        ----------
-        index : Tensor of int, shape (k,)
-            Which problems.
-        epsilon : Tensor of shape (k,)
-            Regularisation in scaled units.
-        h : Tensor of shape (k, m)
-            Terms of the columns.
-        given : bool, default=False
-            Whether points without mass are where the caller put them.
-        rows : slice, default=slice(None)
-            Which rows.
-
-        Returns
-        -------
-        exponents : Tensor of shape (k, len(rows), m)
-            May be written to.
+        Of k problems with regularisations (k,) and terms of the columns (k, m). `given` leaves
+        points without mass where the caller put them, so that their potentials can be read off.
         """
         x, y = self._given if given else self._seen
         x, y = x[index, rows], y[index]
@@ -110,29 +89,12 @@ class SquaredEuclideanClouds:
         return torch.baddbmm(bias, (2.0 / scale) * x, y.mT)
 
     def single(self, i: int) -> SingleCosts:
-        """Return one problem.
-
-        Parameters
-        ----------
-        i : int
-            Which one.
-
-        Returns
-        -------
-        single : SingleCosts
-            Its costs.
-        """
+        """Return one problem."""
         return _single(self, i)
 
 
 class PointClouds:
-    """Any cost between points.
-
-    Parameters
-    ----------
-    batch : CloudBatch
-        The problems.
-    """
+    """Any cost between points."""
 
     def __init__(self, batch: CloudBatch):
         self._cost, self._sizes = batch.cost, batch.sizes
@@ -185,13 +147,7 @@ class PointClouds:
 
 
 class MatrixClouds:
-    """Costs given as one matrix for each problem.
-
-    Parameters
-    ----------
-    batch : CloudBatch
-        The problems.
-    """
+    """Costs given as one matrix for each problem."""
 
     def __init__(self, batch: CloudBatch):
         a, b = batch.a.detach(), batch.b.detach()
@@ -227,18 +183,7 @@ class MatrixClouds:
 
 
 def cloud_costs(batch: CloudBatch) -> "SquaredEuclideanClouds | PointClouds | MatrixClouds":
-    """Costs of a batch.
-
-    Parameters
-    ----------
-    batch : CloudBatch
-        The problems.
-
-    Returns
-    -------
-    costs : SquaredEuclideanClouds, PointClouds or MatrixClouds
-        Detached, with chunks for the iteration and single problems for everything else.
-    """
+    """Costs of a batch, detached: chunks for the iteration, single problems for all else."""
     if len(batch.points) == 1:
         return MatrixClouds(batch)
     # A subclass may have changed what is computed.

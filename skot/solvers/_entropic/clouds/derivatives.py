@@ -20,17 +20,7 @@ _SCALE_ROWS = 128
 
 
 class CloudTiles:
-    """Logits of some problems of a batch, a few rows at a time.
-
-    Parameters
-    ----------
-    clouds : SquaredEuclideanClouds, PointClouds or MatrixClouds
-        The costs.
-    index : Tensor of int, shape (k,)
-        Which problems.
-    shape : tuple of (int, int)
-        Number of source and target points.
-    """
+    """Logits of some problems of a batch, an index of shape (k,), a few rows at a time."""
 
     def __init__(self, clouds, index: Tensor, shape: tuple[int, int]):
         self._clouds, self._index, self.shape = clouds, index, shape
@@ -45,57 +35,22 @@ class CloudTiles:
         return (exponents.amax(2, keepdim=True) - exponents).mean((1, 2))
 
     def select_problems(self, problems: slice) -> "CloudTiles":
-        """Some of these problems.
-
-        Parameters
-        ----------
-        problems : slice
-            Which ones.
-
-        Returns
-        -------
-        tiles : CloudTiles
-            Theirs.
-        """
+        """Some of these problems."""
         return CloudTiles(self._clouds, self._index[problems], self.shape)
 
     def logit_tiles(self, h: Tensor, epsilon: Tensor, dtype: torch.dtype) -> Callable[..., Tensor]:
-        """Return a function from a slice of rows to a new tile of logits.
+        """Return a function from rows to a new tile of logits, shape (k, len(rows), m).
 
-        Parameters
-        ----------
-        h : Tensor of shape (k, m)
-            Target potentials divided by epsilon, plus whatever belongs to the columns.
-        epsilon : Tensor of shape (k,)
-            Regularisation in scaled units.
-        dtype : torch.dtype
-            Of the logits.
-
-        Returns
-        -------
-        tile : callable
-            ``tile(rows)`` has shape (k, len(rows), m) and may be written to.
+        Of potentials over epsilon with all that belongs to columns, (k, m).
         """
         clouds, index = self._clouds, self._index
         return lambda rows: clouds.exponents(index, epsilon, h, given=True, rows=rows).to(dtype)
 
 
 def cloud_solution(state: CloudState, batch: CloudBatch, f: Tensor, g: Tensor) -> Solution:
-    """Solution of a batch, as the adjoint takes it.
+    """Solution of a batch, as the adjoint takes it, with points of each problem.
 
-    Parameters
-    ----------
-    state : CloudState
-        The solved batch.
-    batch : CloudBatch
-        The problems, without a graph.
-    f, g : Tensor of shape (n_problems, n), (n_problems, m)
-        Potentials in the caller's units.
-
-    Returns
-    -------
-    solution : Solution
-        With points of each problem.
+    Potentials have shape (n_problems, n), (n_problems, m) and are in the caller's units.
     """
     index = torch.arange(batch.n_problems, device=f.device)
     # Padding repeats the first point, and so its potential.
@@ -115,19 +70,7 @@ def cloud_solution(state: CloudState, batch: CloudBatch, f: Tensor, g: Tensor) -
 
 
 class CloudPlanGraph(PlanGraph):
-    """What the plan of one problem of a batch depends on, padding cut off.
-
-    Parameters
-    ----------
-    state : CloudState
-        The solved batch.
-    once : SolvedOnce
-        Its solution.
-    batch : CloudBatch
-        The problems in their graph.
-    problem : int
-        Which one.
-    """
+    """What the plan of one problem of a batch depends on, padding cut off."""
 
     def __init__(self, state: CloudState, once: SolvedOnce, batch: CloudBatch, problem: int):
         self._batch, self._state, self._once = batch, state, once

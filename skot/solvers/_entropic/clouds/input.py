@@ -53,18 +53,7 @@ class CloudBatch:
         return self.a, self.b, *self.points
 
     def plain(self, a: Tensor, b: Tensor, *points: Tensor) -> "CloudBatch":
-        """The same batch without a graph.
-
-        Parameters
-        ----------
-        a, b, *points : Tensor
-            What :attr:`inputs` are, without the wrappers of a transform of `torch.func`.
-
-        Returns
-        -------
-        batch : CloudBatch
-            Detached.
-        """
+        """The same batch without a graph, of inputs that a transform of `torch.func` unwrapped."""
         points = tuple(part.detach() for part in points)
         return replace(self, a=a.detach(), b=b.detach(), points=points)
 
@@ -90,13 +79,7 @@ class CloudBatch:
         return self.epsilon if isinstance(self.epsilon, float) else self.epsilons
 
     def groups(self) -> list[list[int]]:
-        """Part the problems, so that clouds of very different sizes need not be padded to one.
-
-        Returns
-        -------
-        groups : list of list of int
-            Problems of about the same size; one group where padding costs little.
-        """
+        """Part the problems by size, where padding all of them to one shape would cost much."""
         sizes = list(zip(*self.sizes, strict=True))
         n, m = self.shape
         if n * m * len(sizes) <= _PADDING * sum(n * m for n, m in sizes):
@@ -107,18 +90,7 @@ class CloudBatch:
         return list(groups.values())
 
     def select(self, index: list[int]) -> "CloudBatch":
-        """Cut out some problems, with no more padding than they need.
-
-        Parameters
-        ----------
-        index : list of int
-            Which ones.
-
-        Returns
-        -------
-        batch : CloudBatch
-            Its tensors stay in their graph.
-        """
+        """Cut out some problems, padded no more than they need; tensors stay in their graph."""
         rows, columns = ([side[i] for i in index] for side in self.sizes)
         n, m = max(rows), max(columns)
         if len(self.points) == 1:
@@ -142,19 +114,9 @@ class CloudBatch:
 
 
 def is_cloud_batch(cost, x, y) -> bool:
-    """Whether a call is about a batch of different clouds.
+    """Whether a call is about different clouds: one side has three dimensions.
 
-    Parameters
-    ----------
-    cost : str, Cost, PrecomputedCost, SupportCost, GridCost or None
-        Ground cost.
-    x, y : array-like or None
-        What the caller passed.
-
-    Returns
-    -------
-    is_batch : bool
-        True where one of them has three dimensions; arrays of objects count, to be refused.
+    Arrays of objects count, to be refused.
     """
     if isinstance(cost, PrecomputedCost) and x is None and y is None:
         return _n_dimensions(cost.matrix) == 3
@@ -164,28 +126,11 @@ def is_cloud_batch(cost, x, y) -> bool:
 
 
 def read_clouds(cost, x, y, a, b, epsilon=1.0) -> CloudBatch:
-    """Read a batch of different clouds.
+    """Read a batch of different clouds, and pad it.
 
-    Parameters
-    ----------
-    cost : str, Cost, PrecomputedCost or None
-        Ground cost.
-    x, y : array-like of shape (n_problems, n, d), or list of array-like of shape (n_i, d)
-        Points, for a cost between points.
-    a, b : array-like of shape (n,) or (n_problems, n), or list of array-like of shape (n_i,)
-        Weights.
-    epsilon : float or array-like of shape (n_problems,), default=1.0
-        Regularisation.
-
-    Returns
-    -------
-    batch : CloudBatch
-        Padded.
-
-    Raises
-    ------
-    ValueError
-        For shapes that do not fit together, or values that are not finite.
+    Points are arrays of shape (n_problems, n, d) or lists of (n_i, d), weights of (n_problems, n),
+    (n,) or lists of (n_i,), epsilon is one number or (n_problems,). Raises a ValueError for what
+    does not fit together or is not finite.
     """
     points: tuple[Tensor, ...]
     if isinstance(cost, PrecomputedCost):

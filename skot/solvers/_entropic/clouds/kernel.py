@@ -34,18 +34,8 @@ class Passes(NamedTuple):
 class CloudKernel:
     """Kernels ``exp(h_j - C_ij / epsilon)`` of a chunk of problems, with potentials absorbed.
 
-    A half step is one product of every matrix with its vector.
-
-    Parameters
-    ----------
-    costs : SquaredEuclideanClouds, PointClouds or MatrixClouds
-        Costs of the batch.
-    index : Tensor of int, shape (k,)
-        Which problems.
-    epsilon : Tensor of shape (k,)
-        Their regularisation in scaled units.
-    h : Tensor of shape (k, m)
-        Target potentials over epsilon, to be absorbed.
+    Of problems (k,) with regularisations (k,) in scaled units and potentials over epsilon (k, m). A
+    half step is one product of every matrix with its vector.
     """
 
     def __init__(self, costs, index: Tensor, epsilon: Tensor, h: Tensor):
@@ -70,13 +60,7 @@ class CloudKernel:
         self._work = [kernel.new_empty(k, size) for size in (n, n, n, m, m)]
 
     def select(self, kept: Tensor) -> None:
-        """Keep only some problems.
-
-        Parameters
-        ----------
-        kept : Tensor of int, shape (k_kept,)
-            Which ones stay.
-        """
+        """Keep only some problems, an index of shape (k_kept,)."""
         self.is_clamped, self.offset = self.is_clamped[kept], self.offset[kept]
         self._set(self._kernel[kept])
 
@@ -85,22 +69,10 @@ class CloudKernel:
     ) -> Passes:
         """Do some passes ``r = K (b e), c = K' (a / r), e <- 1 / c``.
 
-        Parameters
-        ----------
-        a, b : Tensor of shape (k, n), (k, m)
-            Weights.
-        e : Tensor of shape (k, m)
-            Exponentials of what was not absorbed of the potentials; overwritten.
-        n_passes : int
-            How many, at least 1.
-        relaxed : bool, default=False
-            Whether steps between the exact ones of the ends are one and a half times as long, as
-            those of :meth:`skot.solvers._entropic.lean.kernel.LeanKernel.passes`.
-
-        Returns
-        -------
-        passes : Passes
-            What the last one tells. Tensors are overwritten by the next call.
+        Weights and e have shape (k, n), (k, m), (k, m); e is overwritten, and so are the tensors
+        that are returned, by the next call. `relaxed` takes steps between the exact ones of the
+        ends one and a half times as far, as
+        :meth:`skot.solvers._entropic.lean.kernel.LeanKernel.passes` does.
         """
         tensors: Any = (self._kernel, a, b, e, self._e, *self._sums, *self._work)
         xp = _array_module(e)
@@ -144,25 +116,10 @@ def _array_module(tensor: Tensor) -> Any:
 
 
 def exact_half_steps(exponents: Tensor, h: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """One pass in the log domain, where nothing is cut off.
+    """One pass in the log domain, where nothing is cut off: logarithms of row and column sums.
 
-    Parameters
-    ----------
-    exponents : Tensor of shape (k, n, m)
-        ``-C / epsilon``.
-    h : Tensor of shape (k, m)
-        Target potential over epsilon, not in the exponents; only what belongs to columns with mass
-        counts.
-    a, b : Tensor of shape (k, n), (k, m)
-        Weights; zeros are allowed.
-
-    Returns
-    -------
-    row_log : Tensor of shape (k, n)
-        Logarithm of the row sums.
-    column_log : Tensor of shape (k, m)
-        Logarithm of the column sums: the next potential is ``-column_log``, also of columns
-        without mass.
+    Of ``-C / epsilon``, (k, n, m), with potentials over epsilon, (k, m), that are not in it; only
+    those of columns with mass count. The next potential is minus the second, without mass too.
     """
     column_bias, row_log_weights = log_weights(b) + h, log_weights(a)
     column_bias = torch.where(b > 0, column_bias, _NOTHING)
@@ -172,16 +129,5 @@ def exact_half_steps(exponents: Tensor, h: Tensor, a: Tensor, b: Tensor) -> tupl
 
 
 def log_weights(weights: Tensor) -> Tensor:
-    """Logarithms of weights; zero for no mass.
-
-    Parameters
-    ----------
-    weights : Tensor
-        Not negative.
-
-    Returns
-    -------
-    logarithms : Tensor
-        Finite.
-    """
+    """Logarithms of weights, finite: zero for no mass."""
     return torch.where(weights > 0, weights, 1.0).log()

@@ -71,25 +71,11 @@ class Record:
     stopped: bool = False
 
     def count(self, n_passes: int) -> None:
-        """Count the passes of some problem.
-
-        Parameters
-        ----------
-        n_passes : int
-            How many it has taken.
-        """
+        """Count the passes of some problem."""
         self.n_passes = max(self.n_passes, n_passes)
 
     def note(self, n_passes: int, error: float) -> None:
-        """Note an error.
-
-        Parameters
-        ----------
-        n_passes : int
-            Passes that were needed to get there, this one included.
-        error : float
-            Largest error of some problems.
-        """
+        """Note the largest error of some problems, and after how many passes they have it."""
         self.count(n_passes)
         known = self.error_after.get(n_passes)
         # Not a number is larger than any.
@@ -102,34 +88,14 @@ class Record:
         return tuple(error for _, error in sorted(self.error_after.items()))
 
     def tell(self, n_passes: int, error: float) -> None:
-        """Note an error, and tell the hook.
-
-        Parameters
-        ----------
-        n_passes : int
-            As in :meth:`note`.
-        error : float
-            As in :meth:`note`.
-        """
+        """Note an error, and tell the hook."""
         self.note(n_passes, error)
         self._ask({"marginal_error": error, "epsilon": self.epsilon, "n_iter": n_passes})
 
     def tell_of_one(self, used: int, i: int, state: dict) -> bool:
-        """Tell the hook about the i-th check of a problem that is solved by itself.
+        """Tell the hook about a check of a problem that is solved by itself, after `used` passes.
 
-        Parameters
-        ----------
-        used : int
-            Passes it took before.
-        i : int
-            Not looked at: checks are counted through.
-        state : dict
-            Of that check.
-
-        Returns
-        -------
-        stop : bool
-            What the hook says.
+        Checks are counted through: which one of that problem it is does not matter.
         """
         self._ask(state | {"n_iter": used + state["n_iter"]})
         return self.stopped
@@ -140,34 +106,12 @@ class Record:
             self.stopped |= bool(self.on_iteration(self.n_told - 1, state))
 
     def is_over(self, n_passes: int) -> bool:
-        """Whether no pass is allowed any more.
-
-        Parameters
-        ----------
-        n_passes : int
-            Passes done.
-
-        Returns
-        -------
-        is_over : bool
-            True when the hook said so or all were used.
-        """
+        """Whether no pass is allowed after so many: the hook said so, or all were used."""
         return self.stopped or n_passes >= self.max_iter
 
 
 class CloudState:
-    """Where every problem of a batch is.
-
-    Parameters
-    ----------
-    costs : SquaredEuclideanClouds, PointClouds or MatrixClouds
-        The costs.
-    batch : CloudBatch
-        The problems.
-    epsilon : Tensor of shape (n_problems,)
-        Regularisations in scaled units.
-    tol : float
-        Marginal error to reach.
+    """Where every problem of a batch is, with regularisations of shape (n_problems,).
 
     Attributes
     ----------
@@ -205,14 +149,8 @@ class CloudState:
     def measure(self, which: Tensor, record: Record) -> None:
         """Look at potentials with nothing cut off, and extend them to points without mass.
 
-        Problems that only seemed to have arrived get a few plain steps, which mend single columns.
-
-        Parameters
-        ----------
-        which : Tensor of bool, shape (n_problems,)
-            Problems to look at, where they need it.
-        record : Record
-            Told about further passes.
+        Of the problems that `which`, of bool, names and that need it. Those that only seemed to
+        have arrived get a few plain steps, which mend single columns.
         """
         index = torch.nonzero(which & (self.is_clamped | self._has_empty))[:, 0]
         size = self.a.shape[1] * self.b.shape[1]
@@ -243,26 +181,14 @@ class CloudState:
 
 
 class ChunkRound:
-    """Some passes on a chunk of problems.
+    """Some passes on a chunk of problems, an index of shape (k,).
 
     With the kernel ``K_ij = exp(h0_j - C_ij / epsilon)`` and ``e = exp(h - h0)``, a pass is
     ``r = K (b e), c = K' (a / r), e <- 1 / c``; column j has the share ``c_j e_j`` of its mass
     before the last step. A column without mass behaves as the one that it is a copy of.
 
-    Parameters
-    ----------
-    state : CloudState
-        Where the problems are; written to.
-    record : Record
-        Told about every pass.
-    index : Tensor of int, shape (k,)
-        Which problems.
-    n_passes : int
-        Passes they have done.
-    memory : int
-        Of the acceleration; 0 is the plain iteration, which is looked at after every pass.
-    is_warm : bool
-        Whether the potentials may be the solution: then one pass tells.
+    A memory of 0 is the plain iteration, which is looked at after every pass. Where the potentials
+    may be the solution, `is_warm`, the first look comes after one pass.
     """
 
     def __init__(
@@ -289,13 +215,7 @@ class ChunkRound:
         self._steps: BlockAcceleration | None = None
 
     def run(self, budget: int) -> None:
-        """Do the passes.
-
-        Parameters
-        ----------
-        budget : int
-            How many at most, at least 1.
-        """
+        """Do at most so many passes, at least 1."""
         n_passes, last = self._first, self._first + budget
         before = torch.ones_like(self._largest)
         while n_passes < last:
@@ -316,6 +236,8 @@ class ChunkRound:
             before = self._errors
             if self._memory == 0 or n_passes < _PLAIN_PASSES:
                 continue
+            # Differences of the first, large steps tell nothing about the way near the solution:
+            # the acceleration begins after a few plain passes.
             if self._steps is None:
                 self._steps = BlockAcceleration(self._b, self._memory, self._e)
             else:
@@ -327,6 +249,7 @@ class ChunkRound:
 
     def _read(self, passes: Passes, n_passes: int) -> None:
         """Record the errors after some passes, and note which problems have arrived or are lost."""
+        # What a column has of the mass it should have: one where it is right.
         shares = passes.column_sums * passes.e
         self._errors = linalg.vecdot(self._b, (shares - 1.0).abs_())
         self._near = (self._errors <= self._state.tol) & ~self._has_left
@@ -380,14 +303,8 @@ class ChunkRound:
 class BlockAcceleration:
     """Anderson's steps between blocks of plain passes, taken back where they do harm.
 
-    Parameters
-    ----------
-    weights : Tensor of shape (k, m)
-        Of the norm of residuals, summing to one.
-    memory : int
-        Differences kept.
-    e : Tensor of shape (k, m)
-        Exponentials of the potentials with which the first block starts.
+    Residuals are measured with weights of shape (k, m) that sum to one; e, of that shape, are the
+    exponentials of the potentials with which the first block starts.
 
     Attributes
     ----------
@@ -409,32 +326,16 @@ class BlockAcceleration:
         self.has_undone = False
 
     def select(self, kept: Tensor) -> None:
-        """Keep only some problems.
-
-        Parameters
-        ----------
-        kept : Tensor of int, shape (k_kept,)
-            Which ones stay.
-        """
+        """Keep only some problems, an index of shape (k_kept,)."""
         self._anderson.select(kept)
         self._weights, self._u = self._weights[kept], self._u[kept]
         self._best, self.best_next = self._best[kept], self.best_next[kept]
         self.n_undone = self.n_undone[kept]
 
     def step(self, e: Tensor, is_plain: Tensor) -> Tensor:
-        """Return where the next block starts.
+        """Return where the next block starts, from where the last one ended, both (k, m).
 
-        Parameters
-        ----------
-        e : Tensor of shape (k, m)
-            Exponentials of the potentials with which the last one ended.
-        is_plain : Tensor of bool, shape (k,)
-            Problems that go on from there.
-
-        Returns
-        -------
-        e : Tensor of shape (k, m)
-            Exponentials of the potentials to go on with.
+        These are exponentials of potentials. Problems that `is_plain` names go on as they are.
         """
         plain = e.log()
         residual = plain - self._u
@@ -450,6 +351,7 @@ class BlockAcceleration:
         if bool((worse | wild).any()):
             self._anderson.restart(worse | wild)
             following = torch.where(worse[:, None], self.best_next, following)
+            # It may be of no use any more: the next block counts as better whatever its residual.
             self._best = torch.where(worse, torch.inf, self._best)
             self.n_undone = self.n_undone + worse
             self.has_undone = True

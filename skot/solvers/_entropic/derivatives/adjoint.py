@@ -110,17 +110,7 @@ class Solution:
 def plan_averages(solution: Solution, scale: Tensor) -> tuple[Tensor, ...]:
     """Gradients of ``sum_k scale_k <P_k, C>`` with respect to the points, for fixed plans.
 
-    Parameters
-    ----------
-    solution : Solution
-        The problems.
-    scale : Tensor of shape (n_problems,)
-        Factor of each.
-
-    Returns
-    -------
-    slopes : tuple of Tensor
-        One for each of the points.
+    There is one factor a problem, and one gradient for each of the points.
     """
     shared = None if solution.has_own_points else cost_derivatives(solution.cost, solution.points)
     slopes = []
@@ -143,30 +133,13 @@ def pull_back(
 ):
     """Transpose of the derivative of potentials, and of ``<P, D>``, by one solve of the system.
 
-    Parameters
-    ----------
-    solution : Solution
-        The problems.
-    problems : slice
-        Which ones of the upstream gradients these are.
-    kind : {"tangents", "factors", "entries"} or None
-        What D is: the derivative of the cost along tangents of the points, a product of factors,
-        a matrix, or nothing.
-    on_f, on_g : Tensor of shape (n_all, n), (n_all, m) or None
-        Upstream gradients of the potentials.
-    scale : Tensor of shape (n_all,) or None
-        Factor of D in each problem.
-    first, second : Tensor or None
-        What D is made of.
+    `solution` has the problems `problems` of a batch, whose upstream gradients of the potentials
+    are `on_f`, `on_g`, of shape (n_all, n), (n_all, m), None for zero. `first` and `second` are
+    what D is made of, by `kind`: the derivative of the cost along "tangents" of the points, a
+    product of "factors", a matrix of "entries", or None for nothing; `scale`, (n_all,), are its
+    factors.
 
-    Returns
-    -------
-    inner : Tensor of shape (n_problems,)
-        ``<P, D>``.
-    on_a, on_b : Tensor of shape (n_problems, n), (n_problems, m)
-        Gradients of the weights.
-    slopes : tuple of Tensor
-        Gradients of the points.
+    Returns ``<P, D>`` of shape (n_problems,), and the gradients of the weights and the points.
     """
     plan, epsilon = solution.linearized(), solution.epsilon
     if isinstance(epsilon, Tensor):
@@ -180,6 +153,8 @@ def pull_back(
     tangents = (first, second)[: len(solution.points)] if kind == "tangents" else None
     derivatives = cost_derivatives(solution.cost, solution.points, tangents)
     direction = _direction(kind, derivatives, first, second)
+    # P = a b exp((f + g - C) / epsilon): with f and g, <P, D> changes by the row and column sums
+    # of P * D over epsilon, which join what comes from above.
     along_rows, along_columns = torch.zeros_like(on_f), torch.zeros_like(on_g)
     if direction is not None:
         for rows, tile in plan.tiles():
@@ -192,6 +167,8 @@ def pull_back(
     on_g = on_g + plan.has_target * along_columns / epsilon
     # The potentials are fixed by <a, f> = <b, g>, which changes with the weights.
     excess = 0.5 * (on_f.sum(1) - on_g.sum(1))[:, None]
+    # Weights count three times: as factors of P, in that condition, and in the half steps that
+    # define the potentials (f sums over targets with b, g over sources with a).
     on_a = along_rows / plan.source - excess * solution.f
     on_b = along_columns / plan.target + excess * solution.g
     row, column = _solve_transposed(plan, on_f - excess * solution.a, on_g + excess * solution.b)
@@ -199,6 +176,8 @@ def pull_back(
     on_b = on_b - epsilon * plan.transposed_product(row) / plan.target
     if not solution.moves:
         return inner, on_a, on_b, ()
+    # An entry of the cost stands in both half steps, which pass on the multipliers of its row and
+    # its column times the plan, and in P itself; along tangents D changes with the points too.
     carried_row, carried_column = plan.has_source, plan.has_target
     column = column[:, None]
     for rows, tile in plan.tiles():
@@ -241,6 +220,8 @@ def _solve_transposed(plan: LinearizedPlan, on_f: Tensor, on_g: Tensor) -> tuple
     on_row = on_f
     if not bool(has_target.all()):
         on_row = on_row - plan.product(column)
+    # The equations of the rows are diagonal in the rows: eliminated, they leave the system over
+    # targets that the plan solves, and its solution gives the rows.
     eliminated = row + has_source * on_row / plan.source
     column = column + plan.solve(on_g, plan.transposed_product(eliminated))
     row = row + has_source * (on_f - plan.product(column)) / plan.source

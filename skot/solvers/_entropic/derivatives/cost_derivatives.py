@@ -16,21 +16,10 @@ from skot.costs import Cost, PNorm
 
 
 def cost_derivatives(cost: Any, points: tuple[Tensor, ...], tangents=None) -> Any:
-    """Choose how costs are differentiated.
+    """Choose how costs are differentiated, as the module says.
 
-    Parameters
-    ----------
-    cost : Cost or object
-        Ground cost; only looked at where there are two clouds.
-    points : tuple of Tensor
-        Clouds ``(x, y)``, or a matrix, or nothing.
-    tangents : sequence of (Tensor or None), default=None
-        One for each of the points.
-
-    Returns
-    -------
-    derivatives : object
-        As the module says.
+    Points are two clouds, a matrix, or nothing, with a tangent (or None) for each. The cost is only
+    looked at where there are two clouds.
     """
     if tangents is not None and all(tangent is None for tangent in tangents):
         tangents = None
@@ -66,15 +55,7 @@ class NoDerivatives:
 
 
 class MatrixDerivatives:
-    """Of costs given as a matrix.
-
-    Parameters
-    ----------
-    matrix : Tensor of shape (n, m)
-        The costs.
-    tangent : Tensor of shape (n, m) or None
-        A direction.
-    """
+    """Of costs given as a matrix, (n, m), in a direction of that shape, or None."""
 
     def __init__(self, matrix: Tensor, tangent: Tensor | None):
         self._total = torch.zeros_like(matrix.detach(), dtype=torch.float64)
@@ -97,14 +78,8 @@ class MatrixDerivatives:
 class FactoredDerivatives:
     """Of costs ``row + column - <left, right>``, by products of the weights with the features.
 
-    Parameters
-    ----------
-    x, y : Tensor of shape (n, d), (m, d)
-        Points, in a graph.
-    factors : sequence of Tensor
-        Fields of their :class:`skot.costs.FactorizedCost`, in the graph.
-    tangents : tuple of (Tensor of shape (n, d), Tensor of shape (m, d)) or None
-        Directions.
+    Points, (n, d) and (m, d), and the fields of their :class:`skot.costs.FactorizedCost` are in one
+    graph; tangents are of the points, or None.
     """
 
     def __init__(self, x: Tensor, y: Tensor, factors, tangents):
@@ -175,14 +150,7 @@ class FactoredDerivatives:
 class PairDerivatives:
     """Of any cost, by autograd through :meth:`skot.costs.Cost.pairwise`.
 
-    Parameters
-    ----------
-    cost : Cost
-        Ground cost.
-    x, y : Tensor of shape (n, d), (m, d)
-        Points.
-    tangents : tuple of (Tensor of shape (n, d), Tensor of shape (m, d)) or None
-        Directions.
+    Points have shape (n, d), (m, d), as their tangents, or None.
     """
 
     def __init__(self, cost: Cost, x: Tensor, y: Tensor, tangents):

@@ -24,13 +24,7 @@ from skot.solvers._entropic.derivatives.adjoint import Solution, plan_averages, 
 
 
 class SolvedOnce:
-    """Solve when first called, with plain tensors, and remember the solution.
-
-    Parameters
-    ----------
-    solve : callable
-        From weights and points ``(a, b, *points)`` to a :class:`Solution`.
-    """
+    """Solve when first called, with plain ``(a, b, *points)``, and remember the solution."""
 
     def __init__(self, solve: Callable[..., Solution]):
         self._solve = solve
@@ -44,17 +38,7 @@ class SolvedOnce:
 
 
 class PlanGraph:
-    """What one plan of a solution depends on.
-
-    Parameters
-    ----------
-    once : SolvedOnce
-        The solution.
-    inputs : tuple of Tensor
-        Weights and points ``(a, b, *points)`` in their graph.
-    problem : int
-        Which problem of a batch.
-    """
+    """What the plan of one problem of a solution depends on: ``(a, b, *points)`` in their graph."""
 
     def __init__(self, once: SolvedOnce, inputs: tuple[Tensor, ...], problem: int):
         self._inputs, self._problem = inputs, problem
@@ -68,18 +52,7 @@ class PlanGraph:
 
 
 def has_tangents(*tensors: Tensor) -> bool:
-    """Whether forward-mode differentiation is under way, and if so of one of the tensors, if any.
-
-    Parameters
-    ----------
-    *tensors : Tensor
-        Inputs; none stands for any.
-
-    Returns
-    -------
-    has_tangents : bool
-        Whether a derivative could be dropped.
-    """
+    """Whether forward-mode differentiation is under way, of one of the tensors if any are given."""
     if forward_ad._current_level < 0:
         return False
     return not tensors or any(forward_ad.unpack_dual(t).tangent is not None for t in tensors)
@@ -88,15 +61,7 @@ def has_tangents(*tensors: Tensor) -> bool:
 def needs_graph(*tensors: Tensor) -> bool:
     """Whether a derivative with respect to one of the tensors may be asked for.
 
-    Parameters
-    ----------
-    *tensors : Tensor
-        Inputs.
-
-    Returns
-    -------
-    needs_graph : bool
-        True with a forward-mode tangent too, which the functions of this module refuse.
+    With a forward-mode tangent too, which the functions of this module refuse.
     """
     if tensors and has_tangents(*tensors):
         return True
@@ -104,18 +69,10 @@ def needs_graph(*tensors: Tensor) -> bool:
 
 
 def is_differentiated(*tensors: Tensor) -> bool:
-    """Whether a solve has to go through the functions of this module.
+    """Whether a solve of these inputs has to go through the functions of this module.
 
-    Parameters
-    ----------
-    *tensors : Tensor
-        Its inputs.
-
-    Returns
-    -------
-    is_differentiated : bool
-        True also under the transforms of `torch.func`, where only the forward passes of autograd
-        functions see plain tensors.
+    Under the transforms of `torch.func` too, where only the forward passes of autograd functions
+    see plain tensors.
     """
     return needs_graph(*tensors) or torch._C._are_functorch_transforms_active()
 

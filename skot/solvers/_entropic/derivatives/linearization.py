@@ -43,25 +43,15 @@ _MAX_STEPS, _STEP_TOL, _LONGEST_STEP, _SLOW = 8, 1e-3, 5.0, 0.7
 
 
 class LinearizedPlan:
-    r"""Plans of problems that share their costs, as the matrix of the system.
+    """Plans of problems that share their costs, as the matrix of the system.
 
     Rows and columns without mass are kept: their entries are those of a source (or a target) of
     weight one that has no influence on the others, so that they say how a potential there follows.
 
-    Parameters
-    ----------
-    costs : PointLogits, MatrixLogits or GridLogits
-        The costs. Those with a method ``select_problems`` have tiles of logits with an axis of
-        problems in front, and may have a regularisation for each.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights.
-    h : Tensor of shape (n_problems, m)
-        Target potentials over epsilon, in the units of `costs`.
-    epsilon : float or Tensor of shape (n_problems,)
-        Regularisation in the units of `costs`.
-    storage : {"auto", "kernel", "stream"}
-        Whether the plan is kept. ``"auto"`` keeps it where it fits scikit-learn's
-        ``working_memory``.
+    Weights have shape (n_problems, n), (n_problems, m), potentials over epsilon that of the second.
+    Costs with a method ``select_problems`` have tiles of logits with an axis of problems in front,
+    and may have a regularisation for each. ``"auto"`` keeps the plan where it fits scikit-learn's
+    ``working_memory``.
 
     Attributes
     ----------
@@ -105,18 +95,10 @@ class LinearizedPlan:
         return self._sums
 
     def solve(self, left: Tensor, right: Tensor) -> Tensor:
-        """Solve the system with df eliminated.
+        """Solve the system with df eliminated, for ``left - right``, all of shape (n_problems, m).
 
-        Parameters
-        ----------
-        left, right : Tensor of shape (n_problems, m)
-            Their difference is the right-hand side; what it has along the null vector is left
-            out. Where they cancel it is rounding, and not worth solving for.
-
-        Returns
-        -------
-        solution : Tensor of shape (n_problems, m)
-            Zero where there is no mass.
+        What that has along the null vector is left out. Where the two cancel it is rounding, and
+        not worth solving for. The solution is zero where there is no mass.
         """
         left, right = self._inverse_root * left, self._inverse_root * right
         scaled = left - right
@@ -231,6 +213,7 @@ class LinearizedPlan:
             following = self._error
             worse = left & (following > error)
             if bool(worse.any()):
+                # The linear model does not hold so far from the solution: the problem stays.
                 self._shift(torch.where(worse[:, None], -step, 0.0))
                 following = torch.where(worse, error, following)
             left = left & (following > enough) & (following <= _SLOW * error)
@@ -254,27 +237,10 @@ def conjugate_gradients(
     max_iter: int,
     precondition: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, bool]:
-    """Solve symmetric positive definite systems, one a row.
+    """Solve symmetric positive definite systems, one a row, shape (n_problems, m).
 
-    Parameters
-    ----------
-    apply : callable
-        The product with the matrices, from and to shape (n_problems, m).
-    values : Tensor of shape (n_problems, m)
-        Right-hand sides.
-    tol : Tensor of shape (n_problems,)
-        Norms of the residuals to reach.
-    max_iter : int
-        Products.
-    precondition : callable, default=None
-        The product with matrices close to the inverses.
-
-    Returns
-    -------
-    solution : Tensor of shape (n_problems, m)
-        Where all of them arrived, or ran out of products.
-    arrived : bool
-        Whether all did.
+    `apply` multiplies with the matrices, `precondition` with what is close to their inverses; norms
+    of residuals to reach have shape (n_problems,). Also tells whether all systems have arrived.
     """
     solution, residual = torch.zeros_like(values), values
     moved = residual if precondition is None else precondition(residual)

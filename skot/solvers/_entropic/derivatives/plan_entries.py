@@ -27,23 +27,10 @@ _SCALING_RANGE = 200.0
 def plan_tiles(
     costs, b: Tensor, h: Tensor, epsilon: float | Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of plans over their weights, a few at a time, from potentials as they are.
+    """Yield rows of plans over their weights, a few at a time, from potentials as they are.
 
-    Parameters
-    ----------
-    costs : PointLogits, MatrixLogits or GridLogits
-        The costs.
-    b, h : Tensor of shape (n_problems, m)
-        Target weights and potentials over epsilon.
-    epsilon : float or Tensor of shape (n_problems,)
-        Regularisation in the units of `costs`.
-
-    Yields
-    ------
-    rows : slice
-        Which rows.
-    tile : Tensor of shape (n_problems, len(rows), m)
-        Rows that sum to one, zero at targets without mass.
+    Of weights and potentials over epsilon of shape (n_problems, m); tiles have shape (n_problems,
+    len(rows), m), rows that sum to one, and zeros at targets without mass.
     """
     carried = b > 0
     entries = _StreamedEntries(costs, torch.where(carried, b, 1.0), carried, h, epsilon)
@@ -52,27 +39,9 @@ def plan_tiles(
 
 
 def plan_entries(costs, a, b, has_target, h, epsilon: float | Tensor, storage: str):
-    """Choose how entries over the source weights are kept.
+    """Choose how entries over the source weights are kept: objects that `_StreamedEntries` shows.
 
-    Parameters
-    ----------
-    costs : PointLogits, MatrixLogits or GridLogits
-        The costs.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights, one where there is no mass.
-    has_target : Tensor of bool, shape (n_problems, m)
-        Where there is.
-    h : Tensor of shape (n_problems, m)
-        Target potentials over epsilon.
-    epsilon : float or Tensor of shape (n_problems,)
-        Regularisation in the units of `costs`.
-    storage : {"auto", "kernel", "stream"}
-        As for :class:`skot.solvers._entropic.derivatives.linearization.LinearizedPlan`.
-
-    Returns
-    -------
-    entries : object
-        With tiles, products, and a shift of the potentials.
+    Weights, of shape (n_problems, n), (n_problems, m), are one where there is no mass.
     """
     streamed = _StreamedEntries(costs, b, has_target, h, epsilon)
     if isinstance(costs, GridLogits) and costs.largest / float(epsilon) <= _SCALING_RANGE:

@@ -142,14 +142,7 @@ class LeanPass(NamedTuple):
 class LeanKernel:
     """Kernel kept in memory, with a potential absorbed in it. Potentials are in float64.
 
-    Parameters
-    ----------
-    costs : LeanCosts
-        The costs, well scaled.
-    a, b : ndarray of shape (n,), (m,)
-        Positive weights that sum to one, in float64.
-    precision : LeanPrecision, default=DOUBLE
-        Of the kernel.
+    Weights are positive and sum to one, in float64, of shape (n,), (m,).
     """
 
     def __init__(

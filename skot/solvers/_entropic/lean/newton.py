@@ -20,7 +20,7 @@ _MAX_HALVINGS, _ARMIJO = 40, 1e-4
 
 
 def newton(kernel: LeanKernel, h: np.ndarray, arrival: Arrival, progress: Progress) -> LeanPass:
-    r"""Maximise the semi-dual from a good start.
+    r"""Maximise the semi-dual from a good start h of shape (m,), in memory O(n m + m^2).
 
     .. math::
 
@@ -28,31 +28,11 @@ def newton(kernel: LeanKernel, h: np.ndarray, arrival: Arrival, progress: Progre
         \qquad \nabla D = b - q, \quad q = Q^\top a, \qquad
         -\nabla^2 D = \mathrm{diag}(q) - Q^\top \mathrm{diag}(a)\, Q
 
-    with Q the conditional probabilities of the targets given the sources [1]_. A half step comes
-    before each of Newton's: it gives every column, however small, a mass near its own, and the
-    quadratic model holds only there.
+    with Q the conditional probabilities of the targets given the sources (Brauer et al., A
+    Sinkhorn-Newton method for entropic optimal transport, arXiv:1710.06635, Section 2).
 
-    Parameters
-    ----------
-    kernel : LeanKernel
-        Of the problem, at the final epsilon.
-    h : ndarray of shape (m,)
-        Start.
-    arrival : Arrival
-        When to stop.
-    progress : Progress
-        Counts evaluations of the kernel as passes.
-
-    Returns
-    -------
-    reached : LeanPass
-        Where it ended, which the kernel's sums belong to: at the arrival, out of passes, or where
-        rounding ends the ascent. Memory O(n m + m^2).
-
-    References
-    ----------
-    .. [1] Brauer, C., Clason, C., Lorenz, D. and Wirth, B. (2017). A Sinkhorn-Newton method for
-       entropic optimal transport. arXiv:1710.06635, Section 2.
+    Returns where it ended, which the kernel's sums belong to: at the arrival, out of passes, which
+    are evaluations of the kernel, or where rounding ends the ascent.
     """
     point = _evaluate(kernel, h, progress)
     while not (point.is_arrival(arrival) or progress.exhausted):

@@ -84,33 +84,11 @@ def solve_lean(
     allow_single: bool,
     progress: Progress,
 ) -> LeanSolution:
-    """Solve one problem.
+    """Solve one problem, with positive weights that sum to one, of shape (n,), (m,).
 
-    Parameters
-    ----------
-    costs : LeanCosts
-        The costs, well scaled.
-    a, b : ndarray of shape (n,), (m,)
-        Positive weights that sum to one.
-    g : ndarray of shape (m,) or None
-        Initial target potential; given one, the iteration starts at the final epsilon.
-    epsilon, tol : float
-        Regularisation, and the L1 marginal error to reach.
-    memory : int
-        Of the acceleration; 0 is plain Sinkhorn, pass by pass.
-    annealing : bool
-        Whether to come from larger regularisations.
-    scale, largest : float
-        Mean cost, and a bound on the range of the costs.
-    allow_single : bool
-        Whether the kernel may be in float32 where that is faster and good enough.
-    progress : Progress
-        Counts passes.
-
-    Returns
-    -------
-    solution : LeanSolution
-        At the final epsilon.
+    Given a potential, of shape (m,), the iteration starts at the final epsilon. A memory of 0 is
+    plain Sinkhorn, pass by pass. `scale` is the mean cost, `largest` a bound on the range of the
+    costs, and `allow_single` lets the kernel be in float32 where that is faster and good enough.
     """
     is_warm = g is not None
     noise = single_noise(scale, epsilon)
@@ -196,17 +174,7 @@ def _patience(shape: tuple[int, int], tol: float, memory: int) -> float:
 
 
 class _Iteration:
-    """What the stages of one solve share.
-
-    Parameters
-    ----------
-    kernel : LeanKernel
-        Of the problem.
-    memory : int
-        Of the acceleration.
-    progress : Progress
-        Counts passes.
-    """
+    """What the stages of one solve share."""
 
     def __init__(self, kernel: LeanKernel, memory: int, progress: Progress):
         self.kernel, self.progress = kernel, progress
@@ -276,15 +244,7 @@ class _Iteration:
 
 
 class SafeguardedStep:
-    """The rules of :class:`SafeguardedAcceleration` for one problem.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (m,)
-        Of the norm of residuals.
-    memory : int
-        Of the acceleration; 0 is the plain iteration.
-    """
+    """The rules of :class:`SafeguardedAcceleration` for one problem, with weights of shape (m,)."""
 
     def __init__(self, weights: np.ndarray, memory: int):
         self._weights, self._memory = weights, memory
