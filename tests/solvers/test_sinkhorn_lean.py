@@ -14,9 +14,10 @@ from skot.solvers import sinkhorn
 from skot.solvers._entropic.acceleration import SafeguardedAcceleration
 from skot.solvers._entropic.arrival import Arrival
 from skot.solvers._entropic.lean import solve as lean_module
-from skot.solvers._entropic.lean.kernel import LeanCosts, LeanKernel, is_shared
+from skot.solvers._entropic.lean.kernel import LeanKernel, is_shared
 from skot.solvers._entropic.lean.problem import plain_arrays, read_lean
 from skot.solvers._entropic.lean.solve import SafeguardedStep
+from skot.solvers._entropic.lean_logits import LeanLogits
 from skot.solvers._entropic.settings import Settings
 from skot.utils._threads import SerialBlas, _libraries
 
@@ -248,7 +249,7 @@ def test_exact_half_steps_where_the_exponentials_are_lost():
     cost = generator.random((6, 5))
     cost[:, 2] += 2000.0
     a, b = np.full(6, 1 / 6), np.full(5, 0.2)
-    kernel = LeanKernel(LeanCosts.of_matrix(cost), a, b)
+    kernel = LeanKernel(LeanLogits.of_matrix(cost), a, b)
     kernel.absorb(np.zeros(5), 1.0)
     assert kernel.is_cut
     assert kernel.passes(np.zeros(5), 1).lost

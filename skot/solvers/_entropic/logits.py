@@ -14,7 +14,7 @@ from skot.costs import Cost, FactorizedCost, GridCost, SquaredEuclidean
 from skot.numerics.linalg import gaussian_potential, weighted_covariance
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
-from skot.solvers._entropic.lean.kernel import LeanCosts
+from skot.solvers._entropic.lean_logits import LeanLogits
 
 #: Points of each side in the estimate of the cost's scale, which only starts the annealing.
 _SCALE_POINTS = 128
@@ -80,20 +80,20 @@ class PointLogits:
 
         return tile
 
-    def lean(self) -> LeanCosts:
+    def lean(self) -> LeanLogits:
         """The same for the core in NumPy; without factors a matrix, of a small problem."""
         if self._factors is None:
             cost = self._cost.pairwise(self.x, self.y)
             if self._class_cost is not None:
                 labels, table = self._class_cost
                 cost = cost + table[labels]
-            return LeanCosts.of_matrix(cost.numpy(force=True))
+            return LeanLogits.of_matrix(cost.numpy(force=True))
         left, right, _, column = self._factors
         if self._class_cost is not None:
             labels, table = self._class_cost
             left = torch.cat([left, torch.nn.functional.one_hot(labels, len(table))], 1)
             right = torch.cat([right, -table.T], 1)
-        return LeanCosts.of_factors(*(part.numpy(force=True) for part in (left, right, column)))
+        return LeanLogits.of_factors(*(part.numpy(force=True) for part in (left, right, column)))
 
     def select(self, rows: Tensor, columns: Tensor) -> "PointLogits":
         """Costs between some of the points, chosen by bool of shape (n,), (m,)."""
@@ -155,9 +155,9 @@ class MatrixLogits:
         """Nothing is known: zero."""
         return torch.zeros_like(b)
 
-    def lean(self) -> LeanCosts:
+    def lean(self) -> LeanLogits:
         """See :meth:`PointLogits.lean`."""
-        return LeanCosts.of_matrix(self._matrix.numpy(force=True))
+        return LeanLogits.of_matrix(self._matrix.numpy(force=True))
 
     def select(self, rows: Tensor, columns: Tensor) -> "MatrixLogits":
         """See :meth:`PointLogits.select`."""

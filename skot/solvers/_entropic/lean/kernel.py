@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.lean_logits import LeanLogits, largest_magnitude
 
 #: OpenBLAS shares products of a matrix with a vector, or with a matrix, from so many entries or
 #: multiplications on (interface/gemv.c and gemm.c of 0.3.30).
@@ -16,7 +17,7 @@ _SHARED_ENTRIES, _SHARED_PRODUCTS = 9216, 2**18
 
 
 #: Without the checks of the methods of arrays, which take longer than a row of numbers.
-_add, _minimum, _maximum = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+_add, _minimum = np.add.reduce, np.minimum.reduce
 
 
 class LeanPrecision(NamedTuple):
@@ -48,67 +49,6 @@ DOUBLE = LeanPrecision(np.float64, 270.0, -300.0, 100.0, 1e-80)
 SINGLE = LeanPrecision(np.float32, 20.0, -60.0, 20.0, 1e-18)
 
 
-class LeanCosts(NamedTuple):
-    """Costs ``column - factor * left @ right`` up to row constants, or all in ``column``.
-
-    Attributes
-    ----------
-    left, right : ndarray of shape (n, k), (k, m), or None
-        Factors.
-    column : ndarray of shape (m,) or (n, m)
-        Terms of the columns; the whole matrix where there are no factors.
-    factor : float
-        Of the product.
-    product_bound : float
-        Bound on its absolute entries, the factor included.
-    """
-
-    left: np.ndarray | None
-    right: np.ndarray | None
-    column: np.ndarray
-    factor: float
-    product_bound: float
-
-    @classmethod
-    def of_factors(cls, left: np.ndarray, right: np.ndarray, column: np.ndarray) -> "LeanCosts":
-        """From features of shape (n, k), (m, k) and terms of shape (m,)."""
-        squares = (
-            np.einsum("ij,ij->i", left, left).max() * np.einsum("ij,ij->i", right, right).max()
-        )
-        return cls(left, np.ascontiguousarray(right.T), column, 1.0, float(squares) ** 0.5)
-
-    @classmethod
-    def of_matrix(cls, matrix: np.ndarray) -> "LeanCosts":
-        """From the costs themselves, of shape (n, m)."""
-        return cls(None, None, matrix, 0.0, 0.0)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of source and target points."""
-        if self.left is None or self.right is None:
-            return self.column.shape[0], self.column.shape[1]
-        return self.left.shape[0], self.right.shape[1]
-
-    def logits(self, h: np.ndarray, epsilon: float, out: np.ndarray) -> float:
-        """Write ``h - C / epsilon`` up to row constants to `out`; return a bound on its entries."""
-        if self.left is None or self.right is None:
-            np.multiply(self.column, self.column.dtype.type(-1.0 / epsilon), out=out)
-            out += h.astype(out.dtype, copy=False)
-            return _largest(out)
-        bias = h - self.column / epsilon
-        factor = self.left.dtype.type(self.factor / epsilon)
-        np.dot(self.left * factor, self.right, out=out)
-        out += bias.astype(out.dtype, copy=False)
-        return self.product_bound / epsilon + _largest(bias)
-
-    def in_single(self) -> "LeanCosts":
-        """The same in float32, but for the terms of columns that stand beside factors."""
-        if self.left is None or self.right is None:
-            return self._replace(column=self.column.astype(np.float32))
-        left, right = self.left.astype(np.float32), self.right.astype(np.float32)
-        return self._replace(left=left, right=right)
-
-
 class LeanPass(NamedTuple):
     """What a block of passes tells.
 
@@ -136,7 +76,7 @@ class LeanPass(NamedTuple):
         """Whether h counts as a solution."""
         if self.lost or not self.error <= arrival.tol:
             return False
-        return bool(arrival.reached(self.error, _largest(self.plain - self.h)))
+        return bool(arrival.reached(self.error, largest_magnitude(self.plain - self.h)))
 
 
 class LeanKernel:
@@ -147,7 +87,7 @@ class LeanKernel:
 
     def __init__(
         self,
-        costs: LeanCosts,
+        costs: LeanLogits,
         a: np.ndarray,
         b: np.ndarray,
         precision: LeanPrecision = DOUBLE,
@@ -186,7 +126,7 @@ class LeanKernel:
 
     def in_range(self, h: np.ndarray) -> bool:
         """Whether scalings relative to the absorbed potential are safe."""
-        return _largest(h - self.absorbed) <= self.precision.largest_scaling
+        return largest_magnitude(h - self.absorbed) <= self.precision.largest_scaling
 
     def passes(self, h: np.ndarray, n_passes: int, relaxed: bool = False) -> LeanPass:
         """Do some passes from h; `row_sums`, `scaling`, `column_sums` are of the last.
@@ -249,9 +189,3 @@ def _relax(scaling: np.ndarray, step: np.ndarray) -> None:
 def is_shared(n: int, m: int, width: int = 1) -> bool:
     """Whether BLAS would share products of matrices of so many rows and features among threads."""
     return max(n * m, n * width, m * width) >= _SHARED_ENTRIES or n * m * width > _SHARED_PRODUCTS
-
-
-def _largest(values: np.ndarray) -> float:
-    """Largest absolute value; not a number where one is not."""
-    flat = values.reshape(-1)
-    return float(max(_maximum(flat), -_minimum(flat)))

@@ -12,8 +12,8 @@ import torch
 
 from skot.costs import SquaredEuclidean
 from skot.solvers._entropic.iteration import Progress
-from skot.solvers._entropic.lean.kernel import LeanCosts
 from skot.solvers._entropic.lean.solve import LeanSolution, solve_lean
+from skot.solvers._entropic.lean_logits import LeanLogits
 from skot.solvers._entropic.logits import PointLogits
 from skot.solvers._entropic.plan import EntropicPlan
 from skot.solvers._entropic.precision import DOUBLE_WEIGHT
@@ -37,7 +37,7 @@ class LeanProblem(NamedTuple):
         Positive weights that sum to one.
     row, column : ndarray of shape (n,), (m,)
         What the distance of the means adds.
-    costs : LeanCosts
+    costs : LeanLogits
         For the solve.
     largest_squares : float
         Largest squared norm of x, plus that of y.
@@ -51,7 +51,7 @@ class LeanProblem(NamedTuple):
     b: np.ndarray
     row: np.ndarray
     column: np.ndarray
-    costs: LeanCosts
+    costs: LeanLogits
     largest_squares: float
 
     def scale(self) -> float:
@@ -111,7 +111,7 @@ def read_lean(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> Lea
     if not _SMALLEST < max(farthest) < _LARGEST:
         return None
     row, column = 2.0 * (x @ u) + u @ u, -2.0 * (y @ u)
-    costs = LeanCosts(x, y.T, y_squares, 2.0, 2.0 * (farthest[0] * farthest[1]) ** 0.5)
+    costs = LeanLogits(x, y.T, y_squares, 2.0, 2.0 * (farthest[0] * farthest[1]) ** 0.5)
     return LeanProblem(x, y, x_squares, y_squares, a, b, row, column, costs, sum(farthest))
 
 

@@ -23,8 +23,9 @@ from skot.solvers._entropic.acceleration import (
 from skot.solvers._entropic.annealing import ANNEALING_TOL, annealing_schedule, extrapolate
 from skot.solvers._entropic.arrival import Arrival
 from skot.solvers._entropic.iteration import Iterate, Progress
-from skot.solvers._entropic.lean.kernel import DOUBLE, SINGLE, LeanCosts, LeanKernel, LeanPass
+from skot.solvers._entropic.lean.kernel import DOUBLE, SINGLE, LeanKernel, LeanPass
 from skot.solvers._entropic.lean.newton import newton
+from skot.solvers._entropic.lean_logits import LeanLogits
 from skot.solvers._entropic.precision import EASY_TOL, reach, single_noise
 
 #: Relative to the mean cost: from here on the final epsilon is as good a start as a larger one.
@@ -70,7 +71,7 @@ class LeanSolution(NamedTuple):
 
 
 def solve_lean(
-    costs: LeanCosts,
+    costs: LeanLogits,
     a: np.ndarray,
     b: np.ndarray,
     g: np.ndarray | None,
