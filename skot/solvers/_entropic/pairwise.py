@@ -16,7 +16,7 @@ from torch import Tensor
 from skot.solvers._entropic.annealing import ANNEALING_TOL, anneal
 from skot.solvers._entropic.arrival import Arrival
 from skot.solvers._entropic.iteration import Iterate, Progress, distance, iterate
-from skot.solvers._entropic.kernels import StoredKernel, StreamedKernel
+from skot.solvers._entropic.kernels import PairwiseKernel, StoredKernel, StreamedKernel
 from skot.solvers._entropic.lean.kernel import is_shared
 from skot.solvers._entropic.lean.solve import solve_lean
 from skot.solvers._entropic.precision import (
@@ -136,6 +136,7 @@ class PairwiseSolve:
         return is_single and self._settings.allow_lean(n * m)
 
     def _run_lean(self, g: Tensor | None) -> Iterate:
+        """Solve by the core in NumPy."""
         settings, costs = self._settings, self._costs.lean()
         with SerialBlas(is_shared(*costs.shape)), np.errstate(all="ignore"):
             return solve_lean(
@@ -154,11 +155,13 @@ class PairwiseSolve:
             ).as_iterate()
 
     def _arrival(self, noise: float = 0.0) -> Arrival:
+        """When an iterate counts as solved, if rounding hides so much of its error."""
         settings = self._settings
         tol = max(0.5 * settings.tol, settings.tol - noise)
         return Arrival(tol, self._costs.range / settings.epsilon)
 
     def _iterate(self, kernel, h: Tensor, stage: _Stage) -> Iterate:
+        """Do the passes of a stage, with one kept where a measurement follows."""
         return iterate(
             kernel,
             h,
@@ -185,6 +188,7 @@ class PairwiseSolve:
         return self._progress.max_iter - self._progress.n_passes
 
     def _is_done(self, reached: Iterate) -> bool:
+        """Whether all problems are solved, or no pass is left."""
         return self._progress.exhausted or bool(reached.converged.all())
 
     # Storage and precision
@@ -218,11 +222,13 @@ class PairwiseSolve:
         is_auto = self._settings.storage == "auto"
         return (is_auto and len(self._b) > 1) or self._settings.keep_kernel(n * m, dtype)
 
-    def _make_kernel(self, precision: Precision):
+    def _make_kernel(self, precision: Precision) -> StoredKernel | StreamedKernel:
+        """Kernel over all pairs."""
         kind = StoredKernel if self._is_stored(precision.kernel) else StreamedKernel
         return kind(self._costs, self._a, self._b, *precision)
 
-    def _kernel_of(self, stage: _Stage):
+    def _kernel_of(self, stage: _Stage) -> PairwiseKernel:
+        """Kernel of a stage, over all pairs or over those that carry mass."""
         if stage.threshold > 0.0:
             return SparseKernel(self._costs, self._a, self._b, stage.threshold)
         return self._make_kernel(stage.precision)
@@ -243,6 +249,7 @@ class PairwiseSolve:
 
     @property
     def _threshold(self) -> float:
+        """Share of the mass of row and column below which entries are left out at first."""
         return _SPARSE_SHARE * self._settings.tol
 
 

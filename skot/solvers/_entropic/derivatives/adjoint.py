@@ -144,8 +144,7 @@ def pull_back(
     plan, epsilon = solution.linearized(), solution.epsilon
     if isinstance(epsilon, Tensor):
         epsilon = epsilon[:, None]
-    own = solution.has_own_points
-    if own and kind == "tangents":
+    if solution.has_own_points and kind == "tangents":
         first, second = (None if t is None else t[problems] for t in (first, second))
     on_f = torch.zeros_like(solution.f) if on_f is None else on_f[problems]
     on_g = torch.zeros_like(solution.g) if on_g is None else on_g[problems]
@@ -176,28 +175,45 @@ def pull_back(
     on_b = on_b - epsilon * plan.transposed_product(row) / plan.target
     if not solution.moves:
         return inner, on_a, on_b, ()
+    # Along tangents D changes with the points too.
+    moves = kind == "tangents" and direction is not None
+    slopes = _slopes(solution, derivatives, direction, moves, scale, row, column)
+    return inner, on_a, on_b, slopes
+
+
+def _slopes(
+    solution: Solution,
+    derivatives,
+    direction: Callable[[slice], Tensor] | None,
+    moves: bool,
+    scale: Tensor,
+    row: Tensor,
+    column: Tensor,
+) -> tuple[Tensor, ...]:
+    """Gradients of the points from multipliers (n_problems, n), (n_problems, m) of the half steps.
+
+    `moves` tells whether D of `direction` changes with the points.
+    """
+    plan, epsilon = solution.linearized(), solution.epsilon
+    if isinstance(epsilon, Tensor):
+        epsilon = epsilon[:, None, None]
     # An entry of the cost stands in both half steps, which pass on the multipliers of its row and
-    # its column times the plan, and in P itself; along tangents D changes with the points too.
+    # its column times the plan, and in P itself.
     carried_row, carried_column = plan.has_source, plan.has_target
     column = column[:, None]
     for rows, tile in plan.tiles():
         here = carried_row[:, rows, None]
-        weights = row[:, rows, None] * carried_column[:, None] + column * here
+        weights = tile * (row[:, rows, None] * carried_column[:, None] + column * here)
         plans = None
-        weights = tile * weights
         if direction is not None:
             plans = tile * (here * scale[:, None, None]) * carried_column[:, None]
-            weights -= (
-                plans
-                * direction(rows)
-                / (epsilon[:, None] if isinstance(epsilon, Tensor) else epsilon)
-            )
-        if kind != "tangents" or direction is None:
+            weights -= plans * direction(rows) / epsilon
+        if not moves:
             plans = None
-        if not own:
+        if not solution.has_own_points:
             weights, plans = weights.sum(0), None if plans is None else plans.sum(0)
         derivatives.accumulate(rows, weights, plans)
-    return inner, on_a, on_b, derivatives.gradients()
+    return derivatives.gradients()
 
 
 def _direction(kind, derivatives, first, second) -> Callable[[slice], Tensor] | None:
