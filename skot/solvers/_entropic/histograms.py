@@ -129,7 +129,7 @@ def solve_self_transport(
     A potential is averaged with its half step. Where the kernel, symmetric of shape (n, n), is
     positive definite, the derivative of a half step has its eigenvalues in [-1, 0], so that the
     average at least halves the distance to the solution, however small epsilon is (Feydy et al.,
-    Interpolating between optimal transport and MMD using Sinkhorn divergences, AISTATS 2019,
+    2019, Interpolating between optimal transport and MMD using Sinkhorn divergences, AISTATS,
     Section 3.1). At the solution the two potentials agree.
     """
     return _solve(_symmetric_pass, exponents, a, a, torch.zeros_like(a), max_iter, tol)

@@ -28,8 +28,10 @@ def newton(kernel: LeanKernel, h: np.ndarray, arrival: Arrival, progress: Progre
         \qquad \nabla D = b - q, \quad q = Q^\top a, \qquad
         -\nabla^2 D = \mathrm{diag}(q) - Q^\top \mathrm{diag}(a)\, Q
 
-    with Q the conditional probabilities of the targets given the sources (Brauer et al., A
-    Sinkhorn-Newton method for entropic optimal transport, arXiv:1710.06635, Section 2).
+    with Q the conditional probabilities of the targets given the sources (Brauer et al., 2017, A
+    Sinkhorn-Newton method for entropic optimal transport, arXiv:1710.06635, Section 2). A half step
+    comes before each of Newton's: it gives every column, however small, a mass near its own, and
+    the quadratic model holds only there.
 
     Returns where it ended, which the kernel's sums belong to: at the arrival, out of passes, which
     are evaluations of the kernel, or where rounding ends the ascent.
