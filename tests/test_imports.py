@@ -53,17 +53,6 @@ PUBLIC_MODULES = {
 PRIVATE_SKLEARN_ALLOWED = {"utils/_callbacks.py", "utils/_sklearn.py"}
 EXPERIMENTAL_SKLEARN = {"callback", "experimental", "externals"}
 
-# Imports of modules with an underscore by other rooms, which are to go: what of skot.solvers
-# skot.metrics needs is being moved to where it may be imported from. No new ones.
-KNOWN = {
-    ("skot.metrics._probabilities", "skot.solvers._adjoint"),
-    ("skot.metrics._probabilities", "skot.solvers._derivatives"),
-    ("skot.metrics._probabilities", "skot.solvers._histograms"),
-    ("skot.metrics._probabilities", "skot.solvers._problem"),
-    ("skot.metrics._probabilities", "skot.solvers._solve"),
-    ("skot.metrics._sinkhorn", "skot.solvers._cloud_input"),
-    ("skot.metrics._wasserstein", "skot.solvers._exact"),
-}
 LONGEST_FILE = 500
 
 
@@ -134,8 +123,7 @@ def test_private_modules_are_imported_by_their_own_room():
         for module in imported_modules(path, names)
         if not is_open_to(module, importer)
     }
-    assert breaches - KNOWN == set()
-    assert KNOWN - breaches == set(), "gone: take them out of KNOWN"
+    assert breaches == set()
 
 
 def test_what_is_private_to_a_room():

@@ -9,11 +9,7 @@ from skot.metrics._divergence_to import divergence_to as divergence_to
 from skot.metrics._divergence_to import warn_if_not_solved as warn_if_not_solved
 from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
 from skot.metrics._maps import cosine_similarity, l2_uvp
-from skot.metrics._probabilities import (
-    ProbabilityTransport,
-    probability_transport,
-    probability_transport_loss,
-)
+from skot.metrics._probabilities import probability_transport_loss
 from skot.metrics._scorers import (
     CircularValidationScorer,
     PredictionEntropyScorer,
@@ -22,6 +18,7 @@ from skot.metrics._scorers import (
 )
 from skot.metrics._sinkhorn import SinkhornDivergence, sinkhorn_divergence
 from skot.metrics._wasserstein import wasserstein_distance
+from skot.solvers import ProbabilityTransport, probability_transport
 
 __all__ = [
     "CircularValidationScorer",

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
-from skot.solvers import SinkhornResult, sinkhorn
-from skot.solvers._cloud_input import CloudBatch, is_cloud_batch, read_clouds
+from skot.solvers import SinkhornResult, cloud_spreads, is_cloud_batch, sinkhorn
 from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import check_points
@@ -184,8 +183,8 @@ def sinkhorn_divergence(
     """
     cost = check_cost(cost)
     if epsilon is None and is_cloud_batch(cost, X, Y):
-        with torch.no_grad():
-            epsilon = _default_epsilons(read_clouds(cost, X, Y, a, b))
+        spreads = _DEFAULT_SHARE * 0.5 * np.sum(cloud_spreads(cost, X, Y, a, b), axis=0)
+        epsilon = np.where(spreads > 0, spreads, 1.0)
     elif epsilon is None:
         epsilon = _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
     options = {"epsilon": epsilon, "cost": cost, "max_iter": max_iter, "tol": tol}
@@ -207,18 +206,6 @@ def sinkhorn_divergence(
             f"epsilon (here {float(smallest):.2g}) or tol."
         )
     return result.value
-
-
-def _default_epsilons(batch: CloudBatch) -> np.ndarray:
-    """Share of the mean cost within samples, for each pair of a batch."""
-    batch = batch.plain(*batch.inputs)
-    sides = zip(batch.points, (batch.a, batch.b), strict=True)
-    spreads = [
-        [batch.cost.scale(x, x, w, w) for x, w in zip(points, weights, strict=True)]
-        for points, weights in sides
-    ]
-    epsilons = _DEFAULT_SHARE * 0.5 * np.sum(spreads, axis=0)
-    return np.where(epsilons > 0, epsilons, 1.0)
 
 
 def _spread(X, weights, cost) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from skot.metrics._first_order import any_requires_grad, with_gradient
 from skot.metrics._samples import SamplePair, check_samples, normalised_gradient, total_weight
 from skot.numerics.tiles import row_tiles
-from skot.solvers._exact import ExactPlan, assignment, monotone, network_simplex
+from skot.solvers import ExactPlan, solve_exact
 from skot.utils._sklearn import Interval, validate_params
 from skot.utils._warnings import warn_not_converged
 
@@ -113,7 +113,7 @@ def wasserstein_distance(
     4.24...
     """
     samples = check_samples(X, Y, a, b)
-    plan, unit = _solve(samples, p)
+    plan, unit = solve_exact(*samples, p)
     _warn_unless_exact(plan, p)
     distance = float(unit * plan.value ** (1.0 / p))
     inputs = (X, Y, a, b)
@@ -125,28 +125,6 @@ def wasserstein_distance(
         return _gradients(samples, totals, plan, unit, p)
 
     return with_gradient(distance, inputs, gradients)
-
-
-def _solve(samples: SamplePair, p: float) -> tuple[ExactPlan, float]:
-    """Return the optimal plan and the unit of length in which its cost is."""
-    X, Y, a, b = samples
-    if X.shape[1] == 1:
-        unit = _power_of_two(max(X.max() - Y.min(), Y.max() - X.min()))
-        return monotone(X.ravel() / unit, Y.ravel() / unit, a, b, p), unit
-    # Differences of numbers below one do not overflow.
-    outer = _power_of_two(max(np.abs(X).max(), np.abs(Y).max()))
-    cost = cdist(X / outer, Y / outer)
-    inner = _power_of_two(cost.max())
-    cost /= inner
-    cost **= p
-    if len(X) == len(Y) and np.ptp(a) == np.ptp(b) == 0.0:
-        return assignment(cost), inner * outer
-    return network_simplex(cost, a, b), inner * outer
-
-
-def _power_of_two(length: float) -> float:
-    """Return the power of two from `length` on, by which division rounds nothing; 1 for zero."""
-    return float(np.ldexp(1.0, np.frexp(length)[1])) if length > 0.0 else 1.0
 
 
 def _warn_unless_exact(plan: ExactPlan, p: float) -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 
-import skot.solvers._histograms as histograms
 from skot.costs import GridCost, PrecomputedCost, SupportCost
 from skot.metrics import probability_transport, probability_transport_loss
 from skot.solvers import Initializer, ZerosInitializer, sinkhorn
+from skot.solvers._entropic import histograms
 
 TIGHT = {"tol": 1e-13, "max_iter": 100_000}
 

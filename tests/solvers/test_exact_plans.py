@@ -11,7 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from skot.solvers._exact import _assignment as assignment_module
-from skot.solvers._exact import assignment, monotone, network_simplex
+from skot.solvers._exact._assignment import assignment
+from skot.solvers._exact._monotone import monotone
+from skot.solvers._exact._network_simplex import network_simplex
 from skot.solvers._exact._plan import slacks
 
 

@@ -12,11 +12,11 @@ from skot.metrics import sinkhorn_divergence
 from skot.solvers import (
     GaussianInitializer,
     ZerosInitializer,
-    _adjoint,
-    _cloud_batches,
-    _cloud_kernel,
     sinkhorn,
 )
+from skot.solvers._entropic.clouds import batches as cloud_batches
+from skot.solvers._entropic.clouds import kernel as cloud_kernel
+from skot.solvers._entropic.derivatives import adjoint
 
 N_FEATURES = 2
 SIZES = ([7, 12, 1, 20, 9], [9, 3, 6, 17, 1])
@@ -357,7 +357,7 @@ def test_float32_and_large_problems_go_one_by_one():
 @pytest.mark.parametrize("epsilon", [0.5, 0.02])
 def test_products_by_torch(epsilon, monkeypatch):
     expected = sinkhorn(X, Y, A, B, epsilon=epsilon, tol=TIGHT)
-    monkeypatch.setattr(_cloud_kernel, "_array_module", lambda tensor: torch)
+    monkeypatch.setattr(cloud_kernel, "_array_module", lambda tensor: torch)
     result = sinkhorn(X, Y, A, B, epsilon=epsilon, tol=TIGHT)
     torch.testing.assert_close(result.f, expected.f, atol=1e-7, rtol=0)
 
@@ -457,7 +457,7 @@ def test_derivatives_of_matrices():
 @pytest.mark.parametrize("shift", [0.0, 1e3])
 @pytest.mark.parametrize("chunk", [2**18, 60])
 def test_derivatives_of_lists_are_those_of_each_problem(chunk, shift, monkeypatch):
-    monkeypatch.setattr(_adjoint, "_OWN_CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr(adjoint, "_OWN_CHUNK_ENTRIES", chunk)
     x, y, a, b = ragged()
     x = [points + shift for points in x]
     epsilon = [0.5, 0.3, 1.0, 0.8, 0.4]
@@ -600,7 +600,7 @@ def test_third_derivatives_are_refused():
 
 
 def test_without_leaves_nothing_is_built(monkeypatch):
-    monkeypatch.delattr(_cloud_batches, "DualValue")
+    monkeypatch.delattr(cloud_batches, "DualValue")
     inputs = leaves(X, Y, A, B)
     for result in (sinkhorn(X, Y, A, B, epsilon=0.5), sinkhorn(list(X), list(Y), epsilon=0.5)):
         assert not result.dual_value.requires_grad

@@ -10,14 +10,15 @@ from _problems import random_pair, up_to_a_constant
 from skot.costs import PrecomputedCost, SquaredEuclidean, check_cost
 from skot.numerics.anderson import AndersonAcceleration
 from skot.numerics.single_anderson import SingleAnderson
-from skot.solvers import _lean as lean_module
 from skot.solvers import sinkhorn
-from skot.solvers._arrival import Arrival
-from skot.solvers._iteration import SafeguardedAcceleration
-from skot.solvers._lean import SafeguardedStep
-from skot.solvers._lean_kernel import LeanCosts, LeanKernel, is_shared
-from skot.solvers._lean_problem import plain_arrays, read_lean
-from skot.solvers._solve import Settings
+from skot.solvers._entropic.acceleration import SafeguardedAcceleration
+from skot.solvers._entropic.arrival import Arrival
+from skot.solvers._entropic.lean import solve as lean_module
+from skot.solvers._entropic.lean.kernel import LeanKernel, is_shared
+from skot.solvers._entropic.lean.problem import plain_arrays, read_lean
+from skot.solvers._entropic.lean.solve import SafeguardedStep
+from skot.solvers._entropic.lean_logits import LeanLogits
+from skot.solvers._entropic.settings import Settings
 from skot.utils._threads import SerialBlas, _libraries
 
 SETTINGS = Settings(0.1, 1e-9, 15, True, "auto", None)
@@ -248,7 +249,7 @@ def test_exact_half_steps_where_the_exponentials_are_lost():
     cost = generator.random((6, 5))
     cost[:, 2] += 2000.0
     a, b = np.full(6, 1 / 6), np.full(5, 0.2)
-    kernel = LeanKernel(LeanCosts.of_matrix(cost), a, b)
+    kernel = LeanKernel(LeanLogits.of_matrix(cost), a, b)
     kernel.absorb(np.zeros(5), 1.0)
     assert kernel.is_cut
     assert kernel.passes(np.zeros(5), 1).lost

@@ -19,9 +19,9 @@ from _bumps import (
 
 from skot.costs import GridCost, PNorm, PrecomputedCost
 from skot.metrics import probability_transport
-from skot.solvers import _solve as solve_module
 from skot.solvers import sinkhorn
-from skot.solvers._solve import Settings
+from skot.solvers._entropic import pairwise
+from skot.solvers._entropic.settings import Settings
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -128,8 +128,8 @@ def of_the_general_iteration(problem):
 def of_the_sparse_finish(problem):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Settings, "allow_lean", lambda self, n_entries: False)
-        patch.setattr(solve_module, "_SPARSE_SIZE", 0)
-        patch.setattr(solve_module, "_SPARSE_DENSITY", 1.0)
+        patch.setattr(pairwise, "_SPARSE_SIZE", 0)
+        patch.setattr(pairwise, "_SPARSE_DENSITY", 1.0)
         return of_points(problem)
 
 

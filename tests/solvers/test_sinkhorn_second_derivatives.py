@@ -11,7 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skot.costs import GridCost, PNorm, PrecomputedCost, SquaredEuclidean, SupportCost
 from skot.metrics import probability_transport_loss, sinkhorn_divergence
-from skot.solvers import _adjoint, _derivatives, _linearization, _plan_entries, _sinkhorn, sinkhorn
+from skot.solvers import sinkhorn
+from skot.solvers._entropic import sinkhorn as sinkhorn_module
+from skot.solvers._entropic.derivatives import adjoint, functions, linearization, plan_entries
 
 TIGHT = {"epsilon": 0.5, "tol": 1e-13, "max_iter": 5000}
 
@@ -288,7 +290,7 @@ def test_streamed_is_stored(monkeypatch):
     with config_context(working_memory=0):
         by_memory = all_products()
     # What would allocate the plan is not called at all.
-    monkeypatch.delattr(_plan_entries, "_StoredEntries")
+    monkeypatch.delattr(plan_entries, "_StoredEntries")
     again = all_products(storage="stream")
     for expected, *others in zip(stored, streamed, by_memory, again, strict=True):
         for other in others:
@@ -297,14 +299,14 @@ def test_streamed_is_stored(monkeypatch):
 
 def test_a_plan_kept_in_float32(monkeypatch):
     expected = all_products()
-    monkeypatch.setattr(_plan_entries, "_SMALL", 0)
+    monkeypatch.setattr(plan_entries, "_SMALL", 0)
     for found, one in zip(all_products(), expected, strict=True):
         assert relative_error(found, one) < 1e-5
 
 
 def test_factorised_where_the_iteration_is_slow(monkeypatch):
     expected = all_products()
-    monkeypatch.setattr(_linearization, "_PATIENCE", 3)
+    monkeypatch.setattr(linearization, "_PATIENCE", 3)
     for found, one in zip(all_products(), expected, strict=True):
         torch.testing.assert_close(found, one, rtol=1e-7, atol=1e-9)
 
@@ -320,7 +322,7 @@ def test_problems_of_a_batch_are_worked_on_in_parts(monkeypatch):
         return torch.autograd.grad(sum(slope.square().sum() for slope in slopes), inputs)
 
     expected = products()
-    monkeypatch.setattr(_adjoint, "_CHUNK_ENTRIES", 60)
+    monkeypatch.setattr(adjoint, "_CHUNK_ENTRIES", 60)
     for found, one in zip(products(), expected, strict=True):
         torch.testing.assert_close(found, one)
 
@@ -342,7 +344,7 @@ class OwnCosts:
 @pytest.mark.parametrize("chunk", [2**22, 30])
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(p=1.5, power=1.7), "matrix"], ids=str)
 def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
-    monkeypatch.setattr(_adjoint, "_CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr(adjoint, "_CHUNK_ENTRIES", chunk)
     epsilons = [0.5, 0.7, 1.0]
     problems = [random_pair(5, 4, 2, seed=i) for i in range(3)]
     x, y, a, b = (torch.stack(part) for part in zip(*problems, strict=True))
@@ -362,7 +364,7 @@ def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
         solved = [single(i, a.detach(), b, *(p.detach() for p in points)) for i in range(3)]
         f, g = (torch.stack([getattr(one, part).detach() for one in solved]) for part in "fg")
         epsilon = x.new_tensor(epsilons)
-        solution = _adjoint.Solution(
+        solution = adjoint.Solution(
             costs=OwnCosts(matrices),
             cost=cost,
             points=tuple(p.detach() for p in points),
@@ -375,7 +377,7 @@ def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
             scaled_epsilon=epsilon,
             moves=True,
         )
-        return _derivatives.DualValue.apply(lambda *_: solution, a, b, *points)
+        return functions.DualValue.apply(lambda *_: solution, a, b, *points)
 
     def one_by_one(*inputs):
         return torch.stack([single(i, *inputs).dual_value for i in range(3)])
@@ -393,7 +395,7 @@ def test_problems_with_clouds_of_their_own(monkeypatch, cost, chunk):
 
 
 def test_a_value_without_leaves_builds_nothing(monkeypatch):
-    monkeypatch.delattr(_sinkhorn, "DualValue")
+    monkeypatch.delattr(sinkhorn_module, "DualValue")
     x, y, a, b = random_pair(6, 5, 2)
     assert sinkhorn(x, y, a, b, epsilon=0.5).converged
     with torch.no_grad():

@@ -6,9 +6,9 @@ import torch
 from _problems import random_pair, squared_distances
 
 from skot.costs import GridCost, SquaredEuclidean
-from skot.solvers import _lean as lean_module
 from skot.solvers import sinkhorn
-from skot.solvers._iteration import SafeguardedAcceleration
+from skot.solvers._entropic.acceleration import SafeguardedAcceleration
+from skot.solvers._entropic.lean import solve as lean_module
 
 # Six points a side, some of them twice, on which Anderson's steps returned to where they had been.
 CIRCLE = (

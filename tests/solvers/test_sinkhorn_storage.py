@@ -7,8 +7,8 @@ import torch
 from _problems import random_pair, up_to_a_constant
 
 from skot.costs import GridCost, PNorm, PrecomputedCost, SquaredEuclidean
-from skot.solvers import ZerosInitializer, _batches, sinkhorn
-from skot.solvers import _solve as solve_module
+from skot.solvers import ZerosInitializer, sinkhorn
+from skot.solvers._entropic import batches, pairwise
 
 
 def true_error(result, b):
@@ -47,9 +47,11 @@ def test_kernel_and_stream_agree(cost, epsilon):
 def test_auto_streams_what_does_not_fit_the_working_memory(monkeypatch):
     made = []
     for name in ("StoredKernel", "StreamedKernel"):
-        kind = getattr(solve_module, name)
+        kind = getattr(pairwise, name)
         monkeypatch.setattr(
-            solve_module, name, lambda *args, kind=kind: made.append(kind.__name__) or kind(*args)
+            pairwise,
+            name,
+            lambda *args, kind=kind: made.append(kind.__name__) or kind(*args),
         )
     problem = random_pair(1100, 1000)  # 4.2 MiB in float32
     for mebibytes in (5, 4):
@@ -106,7 +108,7 @@ def test_grid_batch_equals_a_loop_with_weights_of_zero(epsilon):
 
 
 def test_many_problems_on_a_grid_are_cut_into_parts(monkeypatch):
-    monkeypatch.setattr(_batches, "_BATCH_ENTRIES", 60)
+    monkeypatch.setattr(batches, "_BATCH_ENTRIES", 60)
     cost = GridCost((5, 6))
     a, b = random_weights(5, 30), random_weights(5, 30, seed=1)
     cut = sinkhorn(a=a, b=b, cost=cost, epsilon=0.1, tol=1e-9)
@@ -251,19 +253,19 @@ def test_every_precision_meets_its_tolerance_in_float64(double_solution, storage
 
 def test_float32_that_stalls_is_finished_in_float64(monkeypatch):
     used = []
-    make = solve_module.PairwiseSolve._make_kernel
+    make = pairwise.PairwiseSolve._make_kernel
 
     def spy(self, precision):
         used.append(precision.kernel)
         return make(self, precision)
 
-    monkeypatch.setattr(solve_module.PairwiseSolve, "_make_kernel", spy)
-    monkeypatch.setattr(solve_module, "_STALL_PASSES", 10)
-    monkeypatch.setattr(solve_module, "_FLOAT32_TOL", 1e-9)
-    monkeypatch.setattr(solve_module, "_MIXED_TOL", 1e-9)
-    monkeypatch.setattr(solve_module, "FLOAT32_NOISE", 0.0)
-    monkeypatch.setattr(solve_module.PairwiseSolve, "_noise", lambda self, precision: 0.0)
-    monkeypatch.setattr(solve_module, "_SPARSE_DENSITY", 0.0)
+    monkeypatch.setattr(pairwise.PairwiseSolve, "_make_kernel", spy)
+    monkeypatch.setattr(pairwise, "_STALL_PASSES", 10)
+    monkeypatch.setattr(pairwise, "_FLOAT32_TOL", 1e-9)
+    monkeypatch.setattr(pairwise, "_MIXED_TOL", 1e-9)
+    monkeypatch.setattr(pairwise, "FLOAT32_NOISE", 0.0)
+    monkeypatch.setattr(pairwise.PairwiseSolve, "_noise", lambda self, precision: 0.0)
+    monkeypatch.setattr(pairwise, "_SPARSE_DENSITY", 0.0)
     result = sinkhorn(*LARGE, epsilon=0.05, tol=1e-9)
     assert used == [torch.float32, torch.float64]
     assert result.converged
@@ -273,13 +275,13 @@ def test_float32_that_stalls_is_finished_in_float64(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_dtype_that_is_asked_for_is_used(dtype, monkeypatch):
     used = []
-    make = solve_module.PairwiseSolve._make_kernel
+    make = pairwise.PairwiseSolve._make_kernel
 
     def spy(self, precision):
         used.append(precision)
         return make(self, precision)
 
-    monkeypatch.setattr(solve_module.PairwiseSolve, "_make_kernel", spy)
+    monkeypatch.setattr(pairwise.PairwiseSolve, "_make_kernel", spy)
     assert sinkhorn(*LARGE, epsilon=0.5, dtype=dtype).converged
     assert used == [(dtype, dtype)]
 
@@ -295,13 +297,13 @@ def sharp():
 
 def test_the_sparse_finish_meets_the_tolerance_with_all_entries(sharp, monkeypatch):
     finished = []
-    finish = solve_module.PairwiseSolve._finish_sparse
 
-    def spy(self, reached):
-        finished.append(True)
-        return finish(self, reached)
+    class Watched(pairwise.SparseKernel):
+        def __init__(self, *args):
+            finished.append(True)
+            super().__init__(*args)
 
-    monkeypatch.setattr(solve_module.PairwiseSolve, "_finish_sparse", spy)
+    monkeypatch.setattr(pairwise, "SparseKernel", Watched)
     problem, epsilon = sharp
     result = sinkhorn(*problem, epsilon=epsilon, tol=1e-6)
     assert finished == [True]
@@ -309,7 +311,7 @@ def test_the_sparse_finish_meets_the_tolerance_with_all_entries(sharp, monkeypat
     error = true_error(result, problem.b)
     assert error <= 1e-6
     assert result.marginal_error == pytest.approx(error, rel=1e-3)
-    monkeypatch.setattr(solve_module, "_SPARSE_DENSITY", 0.0)
+    monkeypatch.setattr(pairwise, "_SPARSE_DENSITY", 0.0)
     dense = sinkhorn(*problem, epsilon=epsilon, tol=1e-6)
     assert finished == [True]
     assert float(result.dual_value) == pytest.approx(float(dense.dual_value), rel=1e-6)
@@ -329,7 +331,7 @@ def test_the_sparse_finish_stays_within_max_iter(sharp, max_iter):
 
 def test_entries_that_matter_after_all_are_taken_back(sharp, monkeypatch):
     problem, epsilon = sharp
-    monkeypatch.setattr(solve_module, "_SPARSE_SHARE", 1.0)  # far too few at first
+    monkeypatch.setattr(pairwise, "_SPARSE_SHARE", 1.0)  # far too few at first
     result = sinkhorn(*problem, epsilon=epsilon, tol=1e-5)
     assert result.converged
     assert true_error(result, problem.b) <= 1e-5

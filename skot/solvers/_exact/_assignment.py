@@ -16,19 +16,9 @@ _ROUNDING = 1e-14
 
 
 def assignment(cost: np.ndarray) -> ExactPlan:
-    """Return the cheapest permutation.
+    """Return the cheapest permutation for finite costs of shape (n, n).
 
     The vertices of the polytope of plans are permutations (Birkhoff and von Neumann).
-
-    Parameters
-    ----------
-    cost : ndarray of shape (n, n)
-        Finite costs.
-
-    Returns
-    -------
-    plan : ExactPlan
-        With `n` entries.
     """
     n = len(cost)
     rows, weights = np.arange(n), np.full(n, 1.0 / n)

@@ -8,22 +8,10 @@ from skot.solvers._exact._plan import ExactPlan
 
 
 def monotone(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, p: float) -> ExactPlan:
-    r"""Return the plan between sorted samples, for the cost :math:`|x - y|^p`.
+    """Return the plan between sorted samples, (n,) and (m,), for the cost :math:`|x - y|^p`.
 
-    Parameters
-    ----------
-    x, y : ndarray of shape (n,), (m,)
-        Samples.
-    a, b : ndarray of shape (n,), (m,)
-        Positive weights that sum to 1. A weight of 1e-14 keeps its digits: sums are carried in
-        twice the precision.
-    p : float
-        At least 1.
-
-    Returns
-    -------
-    plan : ExactPlan
-        With `n + m - 1` entries. Memory is linear.
+    Weights are positive and sum to 1. One of 1e-14 keeps its digits: sums are carried in twice the
+    precision. The plan has n + m - 1 entries, and memory is linear.
     """
     order_x, order_y = np.argsort(x), np.argsort(y)
     x, y, a, b = x[order_x], y[order_y], a[order_x], b[order_y]

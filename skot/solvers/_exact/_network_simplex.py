@@ -49,27 +49,14 @@ def network_simplex(
         \min_{P \geq 0} \sum_{ij} P_{ij} C_{ij} \;\text{ with }\; P 1 = a / \sum_i a_i,\;
         P^\top 1 = b / \sum_j b_j.
 
-    Parameters
-    ----------
-    cost : ndarray of shape (n, m)
-        Finite costs.
-    a, b : ndarray of shape (n,), (m,)
-        Weights, not negative and not all zero, of any sizes: those of the plan equal them to the
-        last bits, relative to each.
-    max_pivots : int, default=None
-        The result is not optimal where more were needed, and its gap says by how much. None
-        stands for a number that only rounding could exceed.
+    Costs of shape (n, m) are finite. Weights of shape (n,), (m,) are not negative, not all zero and
+    of any sizes: those of the plan equal them to the last bits, relative to each. The plan has at
+    most n + m - 1 entries. It is not optimal where more than `max_pivots` were needed (None is a
+    number that only rounding could exceed), and its gap says by how much.
 
-    Returns
-    -------
-    plan : ExactPlan
-        With at most `n + m - 1` entries.
-
-    Notes
-    -----
-    The first tree takes the cheapest entries first. Prices are looked up for all entries at once,
-    then the best entry of each row enters, if it still improves the plan: 10 to 20 pivots per row
-    at 500 rows.
+    The first tree takes the cheapest entries first. Prices are looked up for all entries at
+    once, then the best entry of each row enters, if it still improves the plan: 10 to 20 pivots per
+    row at 500 rows.
 
     References
     ----------

@@ -67,23 +67,10 @@ def slacks(cost: np.ndarray, f: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def duality_gap(slack: np.ndarray, a: np.ndarray, on_support: float, excess: float) -> float:
-    """Bound how far a plan is from the optimum.
+    """Bound how far a plan is from the optimum, by slacks (n, m) and weights of the rows (n,).
 
-    Parameters
-    ----------
-    slack : ndarray of shape (n, m)
-        Slacks of the duals; where they are negative the duals are lowered.
-    a : ndarray of shape (n,)
-        Weights of the rows.
-    on_support : float
-        Sum of the slacks under the plan.
-    excess : float
-        Cost of the plan where all costs are made non-negative by duals: a bound too.
-
-    Returns
-    -------
-    gap : float
-        Not negative.
+    Where slacks are negative the duals are lowered. `on_support` is the sum of the slacks under the
+    plan; `excess`, its cost where all costs are made non-negative by duals, is a bound too.
     """
     violation = np.maximum(0.0, -slack.min(axis=1))
     return float(max(0.0, min(excess, on_support + a @ violation)))

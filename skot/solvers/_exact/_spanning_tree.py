@@ -9,15 +9,8 @@ class SpanningTree:
     """A tree that joins the `n` rows (nodes 0, ..., n - 1) and `m` columns (nodes n, ...).
 
     The edges are entries of a plan; each is kept at the lower of its two nodes. Flows are Python
-    integers.
-
-    Parameters
-    ----------
-    cost : ndarray of shape (n, m)
-        The cheapest entries are taken first.
-    supply, demand : sequence of int, of length n and m
-        With one sum, and such that no other subsets of them have one: exactly n + m - 1 entries
-        are taken.
+    integers. The cheapest entries of a cost of shape (n, m) are taken first: exactly n + m - 1, as
+    no subsets of supply and demand but all of them have one sum.
     """
 
     def __init__(self, cost: np.ndarray, supply: Sequence[int], demand: Sequence[int]):
@@ -65,19 +58,10 @@ class SpanningTree:
         return np.array(value[:n]), np.array(value[n:])
 
     def pivot(self, i: int, j: int) -> tuple[list[int], list[int], float]:
-        """Let row `i` and column `j` enter.
+        """Let an entry that is not an edge enter.
 
-        Parameters
-        ----------
-        i, j : int
-            An entry that is not an edge.
-
-        Returns
-        -------
-        rows, columns : list of int
-            What was cut off and hangs on the new edge now.
-        sign : float
-            1 if the row of the new edge is among them, -1 if its column is.
+        Returns rows and columns that were cut off and hang on the new edge now, and a sign: 1 if
+        the row of the new edge is among them, -1 if its column is.
         """
         column = j + self.n
         leaving, row_is_below, theta = self._push(i, column)

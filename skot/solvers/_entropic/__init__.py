@@ -1,0 +1,1 @@
+"""Entropic transport: Sinkhorn's iteration and its derivatives, from one problem to many."""

@@ -1,0 +1,1 @@
+"""Many small clouds at once, each pair a problem with costs of its own."""

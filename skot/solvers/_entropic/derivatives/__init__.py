@@ -1,0 +1,1 @@
+"""Derivatives of solutions, from one linear system for any number of inputs."""
