@@ -19,10 +19,6 @@ import skot
 HOUSE_STYLE = {"SA01", "EX01", "ES01", "RT02"}
 
 PACKAGE = Path(skot.__file__).parent
-# Rooms whose private names still have the sections of public ones.
-UNFINISHED = {
-    *(PACKAGE / room for room in ("costs", "metrics", "solvers", "transport", "utils")),
-}
 
 
 def public_objects():
@@ -189,7 +185,6 @@ def test_private_names_are_brief():
     offenders = [
         f"{path.relative_to(PACKAGE)}: {name} has the section {', '.join(found)}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if UNFINISHED.isdisjoint(path.parents)
         for name, doc in documented_names(path.read_text(encoding="utf-8"))
         if doc not in public and (found := sections(doc))
     ]
