@@ -12,8 +12,8 @@ from skot.solvers._entropic.probabilities import ProbabilityTransport as Probabi
 from skot.solvers._entropic.probabilities import probability_transport as probability_transport
 from skot.solvers._entropic.semi_dual import SemiDual, SemiDualPass
 from skot.solvers._entropic.sinkhorn import SinkhornResult, sinkhorn
-from skot.solvers._exact._plan import ExactPlan as ExactPlan
-from skot.solvers._exact._solve import solve_exact as solve_exact
+from skot.solvers._exact.plan import ExactPlan as ExactPlan
+from skot.solvers._exact.solve import solve_exact as solve_exact
 from skot.solvers.initializers import (
     GaussianInitializer,
     Initializer,

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 
 from skot.metrics import wasserstein_distance
-from skot.solvers._exact._network_simplex import network_simplex
+from skot.solvers._exact.network_simplex import network_simplex
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_says_how_far_it_is_from_exact(rng, monkeypatch):
     X, Y, a, b = samples(0, 20, 25, 2)
     optimum = wasserstein_distance(X, Y, a=a, b=b)
     stopped = partial(network_simplex, max_pivots=20)
-    monkeypatch.setattr("skot.solvers._exact._solve.network_simplex", stopped)
+    monkeypatch.setattr("skot.solvers._exact.solve.network_simplex", stopped)
     with pytest.warns(ConvergenceWarning, match=r"too large by up to .*e-.* of itself") as caught:
         found = wasserstein_distance(X, Y, a=a, b=b)
     assert caught[0].filename == __file__

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from skot.solvers._exact import _assignment as assignment_module
-from skot.solvers._exact._assignment import assignment
-from skot.solvers._exact._monotone import monotone
-from skot.solvers._exact._network_simplex import network_simplex
-from skot.solvers._exact._plan import slacks
+from skot.solvers._exact import assignment as assignment_module
+from skot.solvers._exact.assignment import assignment
+from skot.solvers._exact.monotone import monotone
+from skot.solvers._exact.network_simplex import network_simplex
+from skot.solvers._exact.plan import slacks
 
 
 def fractions(array):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from skot.solvers._exact._plan import ExactPlan
+from skot.solvers._exact.plan import ExactPlan
 
 
 def monotone(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, p: float) -> ExactPlan:

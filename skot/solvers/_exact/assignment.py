@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from skot.solvers._exact._plan import ExactPlan, duality_gap, reduce_costs, slacks
+from skot.solvers._exact.plan import ExactPlan, duality_gap, reduce_costs, slacks
 
 #: Solves: each starts at the duals of the one before, so that far rows cost no digits.
 _MAX_ROUNDS = 3

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from skot.solvers._exact._assignment import assignment
-from skot.solvers._exact._monotone import monotone
-from skot.solvers._exact._network_simplex import network_simplex
-from skot.solvers._exact._plan import ExactPlan
+from skot.solvers._exact.assignment import assignment
+from skot.solvers._exact.monotone import monotone
+from skot.solvers._exact.network_simplex import network_simplex
+from skot.solvers._exact.plan import ExactPlan
 
 
 def solve_exact(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skot.solvers._exact._plan import ExactPlan, duality_gap, reduce_costs, slacks
-from skot.solvers._exact._spanning_tree import SpanningTree
+from skot.solvers._exact.plan import ExactPlan, duality_gap, reduce_costs, slacks
+from skot.solvers._exact.spanning_tree import SpanningTree
 
 #: Times that the problem is posed anew in the slacks.
 _MAX_ROUNDS = 4
