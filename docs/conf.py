@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "_extensions"))
 import citations  # noqa: F401 (it registers its styles)
 
 import skot
-from skot.utils._documentation import DocumentationLinkMixin
+from skot.base import ComponentParamsMixin
 
 project = "skot"
 author = "The skot developers"
@@ -76,7 +76,7 @@ autodoc_typehints = "none"  # the numpydoc sections say it
 numpydoc_show_class_members = False  # the template of a class lists them
 
 # Diagrams of estimators in the gallery link to the pages of this build.
-DocumentationLinkMixin._doc_link_template = "../../generated/{public_module}.{name}.html"
+ComponentParamsMixin._doc_link_template = "../../generated/{public_module}.{name}.html"
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

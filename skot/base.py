@@ -1,30 +1,40 @@
 """Components: the pluggable parts of an estimator."""
 
+import sys
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 
-from skot.utils._documentation import DocumentationLinkMixin
 from skot.utils._sklearn import (
     InvalidParameterError,
-    ParameterNamesMixin,
     validate_parameters,
 )
 
 __all__ = ["Component", "ComponentParamsMixin", "check_component"]
 
 
-class ComponentParamsMixin(ParameterNamesMixin, DocumentationLinkMixin):
+class ComponentParamsMixin:
     """Make `set_params` explain how to reach into a component that is None.
 
     A component parameter defaults to None, which stands for a documented class, so there is
     nothing yet on which ``set_params(cost__p=1)`` could act.
 
+    It also lets diagrams link to the documentation: to the page of the estimator, and from its
+    parameters to their description. Subclasses that are defined outside skot show no link, since
+    scikit-learn compares the names of the packages.
+
     Put it on the left of `BaseEstimator`.
     """
+
+    _doc_link_module: ClassVar[str] = "skot"
+    # The documentation's own build replaces it, so that its pages link to each other.
+    _doc_link_template: ClassVar[str] = (
+        "https://skot.readthedocs.io/en/stable/generated/{public_module}.{name}.html"
+    )
 
     #: The class that None stands for, by name of the parameter; only used in messages.
     _default_components: ClassVar[dict[str, Any]] = {}
@@ -57,6 +67,18 @@ class ComponentParamsMixin(ParameterNamesMixin, DocumentationLinkMixin):
                 raise ValueError(self._no_component_message(name, value, sub_key))
         return super().set_params(**params)  # type: ignore[misc]
 
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        """Read the signature of a class once, not whenever its parameters are asked for."""
+        names = cls.__dict__.get("_names_of_parameters")
+        if names is None:
+            names = tuple(super()._get_param_names())  # type: ignore[misc]
+            cls._names_of_parameters = names  # type: ignore[attr-defined]
+        return list(names)
+
+    def _doc_link_url_param_generator(self) -> dict[str, Any]:
+        return {"public_module": _public_module(type(self)), "name": type(self).__name__}
+
     def _no_component_message(self, name: str, value: str | None, sub_key: str) -> str:
         default = self._default_components.get(name)
         if default is not None:
@@ -69,6 +91,14 @@ class ComponentParamsMixin(ParameterNamesMixin, DocumentationLinkMixin):
             f"{value!r}{stands_for}, which has no parameters to set. Pass an instance, for example "
             f"{type(self).__name__}({name}={example}), and set {name}__{sub_key} then."
         )
+
+
+def _public_module(cls: type) -> str:
+    """Name of the shortest module that offers the class: what users import it from."""
+    public = list(takewhile(lambda part: not part.startswith("_"), cls.__module__.split(".")))
+    names = [".".join(public[: i + 1]) for i in range(len(public))]
+    offering = (name for name in names if getattr(sys.modules[name], cls.__name__, None) is cls)
+    return next(offering, names[-1])
 
 
 class Component(ComponentParamsMixin, BaseEstimator):

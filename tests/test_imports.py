@@ -135,7 +135,7 @@ def test_what_is_private_to_a_room():
     assert not is_open_to("skot.costs._base", "skot.solvers._problem")
     assert not is_open_to("skot.costs._base", "skot.costs_of_others")
     assert not is_open_to("skot.transport._neural.fit", "skot.adaptation")
-    assert not is_open_to("skot.solvers._exact.plan", "skot.solvers._sinkhorn")
+    assert not is_open_to("skot.solvers._exact.plan", "skot.metrics._wasserstein")
 
 
 def test_no_file_is_long():

@@ -27,7 +27,6 @@ __all__ = [
     "Interval",
     "InvalidParameterError",
     "Options",
-    "ParameterNamesMixin",
     "StrOptions",
     "check_weights",
     "feature_names",
@@ -36,18 +35,6 @@ __all__ = [
     "validate_parameters",
     "validate_params",
 ]
-
-
-class ParameterNamesMixin:
-    """Read the signature of a class once, not whenever its parameters are asked for."""
-
-    @classmethod
-    def _get_param_names(cls) -> list[str]:
-        names = cls.__dict__.get("_names_of_parameters")
-        if names is None:
-            names = tuple(super()._get_param_names())  # type: ignore[misc]
-            cls._names_of_parameters = names  # type: ignore[attr-defined]
-        return list(names)
 
 
 def validate_parameters(estimator: Any) -> None:

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skot
-from skot.utils._documentation import DocumentationLinkMixin
+from skot.base import ComponentParamsMixin
 
 
 def linked_classes():
@@ -27,7 +27,7 @@ def linked_classes():
 @pytest.mark.parametrize(("cls", "page"), list(linked_classes()))
 def test_link(cls, page):
     instance = cls.__new__(cls)
-    assert isinstance(instance, DocumentationLinkMixin)
+    assert isinstance(instance, ComponentParamsMixin)
     assert instance._get_doc_link().endswith(f"/generated/{page}.html")
 
 

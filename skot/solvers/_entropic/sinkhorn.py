@@ -22,8 +22,8 @@ from skot.solvers._entropic.clouds.input import is_cloud_batch, read_clouds
 from skot.solvers._entropic.derivatives.adjoint import Solution
 from skot.solvers._entropic.derivatives.functions import (
     DualValue,
-    PlanGraph,
     Potentials,
+    ProblemGraph,
     SolvedOnce,
     has_tangents,
     is_differentiated,
@@ -419,7 +419,7 @@ def _result(solved: _Solved, value, f, g, graph, settings, progress) -> Sinkhorn
     if graph is not None:
         for i, plan in enumerate(plans):
             once, inputs = graph
-            attach_graph(plan, PlanGraph(once, inputs, i))
+            attach_graph(plan, ProblemGraph(once, inputs, i))
     return SinkhornResult(
         f=f,
         g=g,

@@ -13,7 +13,7 @@ from torch import Tensor
 from skot.solvers._entropic.clouds.input import CloudBatch
 from skot.solvers._entropic.clouds.rounds import CloudState
 from skot.solvers._entropic.derivatives.adjoint import Solution
-from skot.solvers._entropic.derivatives.functions import PlanGraph, SolvedOnce
+from skot.solvers._entropic.derivatives.functions import SolvedOnce
 
 #: Rows in the estimate of the scale of the costs.
 _SCALE_ROWS = 128
@@ -69,7 +69,7 @@ def cloud_solution(state: CloudState, batch: CloudBatch, f: Tensor, g: Tensor) -
     )
 
 
-class CloudPlanGraph(PlanGraph):
+class CloudPlanGraph:
     """What the plan of one problem of a batch depends on, padding cut off."""
 
     def __init__(self, state: CloudState, once: SolvedOnce, batch: CloudBatch, problem: int):

@@ -15,6 +15,7 @@ References
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,7 +38,16 @@ class SolvedOnce:
         return self._solution
 
 
-class PlanGraph:
+class PlanGraph(Protocol):
+    """What a plan depends on in its graph."""
+
+    solve: SolvedOnce
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Weights of shape (1, n) and (1, m), and the points."""
+
+
+class ProblemGraph:
     """What the plan of one problem of a solution depends on: ``(a, b, *points)`` in their graph."""
 
     def __init__(self, once: SolvedOnce, inputs: tuple[Tensor, ...], problem: int):
