@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 from _batch_peers import BATCH_ADAPTERS
 from _batch_problems import BatchProblem
+from _estimator_fits import ESTIMATOR_ADAPTERS, EstimatorProblem
 from _fit_overhead import FIT_ADAPTERS, FitProblem
 from _grid_peers import GRID_ADAPTERS
 from _peers import ADAPTERS
 from _problems import GridProblem, Problem
 
-PROBLEMS = {kind.__name__: kind for kind in (Problem, GridProblem, BatchProblem, FitProblem)}
+PROBLEMS = {
+    kind.__name__: kind
+    for kind in (Problem, GridProblem, BatchProblem, FitProblem, EstimatorProblem)
+}
 
 # Short calls are repeated and the best is kept; long ones are measured once.
 REPEATS = ((0.1, 9), (1.0, 4), (4.0, 1))
@@ -35,7 +39,8 @@ def main(library: str) -> None:
         messages.flush()
 
     warnings.simplefilter("ignore")
-    adapter = {**ADAPTERS, **GRID_ADAPTERS, **BATCH_ADAPTERS, **FIT_ADAPTERS}[library]
+    kinds = (ADAPTERS, GRID_ADAPTERS, BATCH_ADAPTERS, FIT_ADAPTERS, ESTIMATOR_ADAPTERS)
+    adapter = next(kind[library] for kind in kinds if library in kind)
     turns = Turns(adapter, emit)
     for line in sys.stdin:
         request = json.loads(line)

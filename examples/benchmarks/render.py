@@ -6,6 +6,7 @@ import sys
 import numpy as np
 from _batches_render import batches_section, batches_summary
 from _digits_render import digits_section
+from _estimators_render import estimators_section
 from _fit_overhead_render import fit_overhead_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
@@ -270,6 +271,7 @@ SECTIONS = {
     "small": small_section,
     "batches": batches_section,
     "fit_overhead": fit_overhead_section,
+    "estimators": estimators_section,
     "second_derivatives": second_derivatives_section,
     "memory": memory_section,
     "grid": grid_section,
