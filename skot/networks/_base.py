@@ -116,13 +116,6 @@ class _Architecture(Component):
     """Checks that potentials and maps share."""
 
     def validate(self) -> None:
-        """Check the parameters, and those of the components among them.
-
-        Raises
-        ------
-        InvalidParameterError
-            A `ValueError`, worded as scikit-learn does.
-        """
         super().validate()
         for name, value in self.get_params(deep=False).items():
             if name in _SIZES and value is not None:

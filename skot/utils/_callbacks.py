@@ -12,26 +12,12 @@ __all__ = ["CallbackSupportMixin", "fit_part", "iteration_hook", "with_callbacks
 
 
 def with_callbacks(fit: Callable) -> Callable:
-    """Decorate a `fit` method that uses `iteration_hook`.
+    """Decorate a `fit` that uses `iteration_hook`, of a `CallbackSupportMixin`.
 
     It tears the callbacks down when `fit` ends, however it ends, and shows scikit-learn's
-    `ProgressBar` for this one fit when the estimator has ``verbose=True``. It goes below
+    `ProgressBar` for this one fit when the estimator has ``verbose=True``, which raises an
+    `ImportError` when the optional package rich is missing. It goes below
     `skot.utils._sklearn.fit_context`, so that parameters are validated first.
-
-    Parameters
-    ----------
-    fit : callable
-        The method of an estimator that inherits from `CallbackSupportMixin`.
-
-    Returns
-    -------
-    fit : callable
-        The decorated method.
-
-    Raises
-    ------
-    ImportError
-        With ``verbose=True``, when the optional package rich is missing.
     """
     managed_fit = _sklearn_with_callbacks(fit)
 
@@ -89,27 +75,12 @@ def iteration_hook(
     that store the fitted attributes: the task of the fit ends with the block, and a callback may
     then use the estimator.
 
-    Parameters
-    ----------
-    estimator : estimator
-        The estimator being fitted, a `CallbackSupportMixin`.
-    max_iter : int or None
-        The largest number of calls of the hook; None if it is not known. Calls past it are not
-        reported.
-    X, y : object, default=None
-        Training data handed to the callbacks.
-    metadata : dict, default=None
-        Such as ``{"sample_weight": sample_weight}``.
-    fitted_attributes : callable, default=None
-        Maps the `state` of an iteration to the attributes which make a copy of the estimator
-        fitted. It is called only when a callback asks for the estimator as it stands.
-
-    Yields
-    ------
-    on_iteration : callable or None
-        ``on_iteration(i, state) -> stop``, to be called at the end of each iteration; `stop` is
-        True when a callback asks to end the iterations. None when there are no callbacks, so
-        that a solver pays nothing.
+    It yields ``on_iteration(i, state) -> stop``, to be called at the end of each iteration; `stop`
+    is True when a callback asks to end the iterations. Without callbacks it yields None, so that a
+    solver pays nothing. Calls past `max_iter`, which is None if it is not known, are not reported.
+    Callbacks are handed `X`, `y` and `metadata`, such as ``{"sample_weight": sample_weight}``.
+    `fitted_attributes` maps a `state` to the attributes which make a copy of the estimator fitted;
+    it is called only when a callback asks for the estimator as it stands.
     """
     if not getattr(estimator, "_skl_callbacks", None):
         yield None
@@ -164,17 +135,8 @@ class _IterationTasks:
 def fit_part(estimator: Any, part: Any, X: Any = None, y: Any = None) -> Iterator[None]:
     """Run the fit of a part of a meta-estimator as a task that has the callbacks too.
 
-    Use it once in a `fit` decorated by `with_callbacks`.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The meta-estimator being fitted, a `CallbackSupportMixin`.
-    part : estimator
-        What the block fits. It is handed the callbacks, such as a progress bar, if it is a
-        `CallbackSupportMixin`.
-    X, y : object, default=None
-        Training data handed to the callbacks.
+    Use it once in a `fit` decorated by `with_callbacks`. The part, which the block fits, is handed
+    the callbacks, such as a progress bar, if it is a `CallbackSupportMixin`; they get `X` and `y`.
     """
     if not getattr(estimator, "_skl_callbacks", None):
         yield

@@ -73,30 +73,10 @@ def _is_minus_one(value: Any) -> bool:
 
 
 def known_labels(y: Any, y_source: Any = None) -> np.ndarray:
-    """Tell which labels of target rows are known.
+    """Tell which labels (n,) of target rows are known, as a mask (n,).
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        Labels of target rows.
-    y_source : array-like, default=None
-        Labels of the source rows.
-
-    Returns
-    -------
-    known : ndarray of bool, shape (n_samples,)
-        False where an integer is -1 (unless -1 is among `y_source`), where a float is NaN, and
-        where an object is None.
-
-    Examples
-    --------
-    >>> from skot.utils.validation import known_labels
-    >>> known_labels([0, 1, -1])
-    array([ True,  True, False])
-    >>> known_labels([0, 1, -1], y_source=[-1, 1])
-    array([ True,  True,  True])
-    >>> known_labels(["cat", None])
-    array([ True, False])
+    Unknown are -1 among integers (unless it is among `y_source`, the labels of the source rows),
+    NaN among floats, and None among objects.
     """
     y = as_label_array(y)
     if y.dtype.kind == "f":

@@ -21,30 +21,11 @@ _NUMBERS = frozenset(
 
 
 def check_points(X: Any, *, estimator: Any = None, name: str = "X", min_rows: int = 1) -> Any:
-    """Validate a sample: two dimensions, real, finite, float32 or float64.
+    """Validate a sample (n_rows, n_features): real, finite, float32 or float64.
 
-    Parameters
-    ----------
-    X : array-like or tensor of shape (n_rows, n_features)
-        The sample.
-    estimator : estimator or str, default=None
-        Named in messages.
-    name : str, default="X"
-        Name of the sample in messages.
-    min_rows : int, default=1
-        Smallest number of rows.
-
-    Returns
-    -------
-    X : ndarray or tensor
-        A tensor stays on its device and is detached. No copy is made without need.
-
-    Raises
-    ------
-    ValueError
-        Worded as scikit-learn does.
-    TypeError
-        For sparse input, as scikit-learn does.
+    A tensor stays on its device and is detached. No copy is made without need. It raises what
+    scikit-learn does in its words, in which `estimator` and `name`, that of the sample, occur: a
+    `ValueError`, or a `TypeError` for sparse input.
     """
     if is_plain(X, min_rows):
         return X

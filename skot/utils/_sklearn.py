@@ -38,17 +38,9 @@ __all__ = [
 
 
 def validate_parameters(estimator: Any) -> None:
-    """Check the constructor parameters against ``_parameter_constraints``.
+    """Check parameters, but not those of components, against ``_parameter_constraints``.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Its own parameters are checked, those of its components are not.
-
-    Raises
-    ------
-    InvalidParameterError
-        A `ValueError`, worded as scikit-learn does.
+    It raises an `InvalidParameterError`, a `ValueError` worded as scikit-learn does.
     """
     validate_parameter_constraints(
         estimator._parameter_constraints,
@@ -58,24 +50,10 @@ def validate_parameters(estimator: Any) -> None:
 
 
 def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
-    """Return valid weights as a new float64 array; a number stands for equal weights.
+    """Return valid weights (n_samples,), a new float64 array; a number stands for equal weights.
 
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,) or number
-        Weights.
-    n_samples : int
-        Their required number.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_samples,)
-        Finite, non-negative and not all zero.
-
-    Raises
-    ------
-    ValueError
-        Worded as scikit-learn does.
+    They are finite, non-negative and not all zero, or it raises a `ValueError` worded as
+    scikit-learn does.
     """
     return _check_sample_weight(
         sample_weight,
@@ -88,16 +66,5 @@ def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
 
 
 def feature_names(X: Any) -> np.ndarray | None:
-    """Return the column names of a data frame when all are strings, else None.
-
-    Parameters
-    ----------
-    X : object
-        A pandas, polars or other data frame, or anything else.
-
-    Returns
-    -------
-    names : ndarray of str or None
-        The names.
-    """
+    """Return the column names of a data frame of any kind when all are strings, else None."""
     return None if isinstance(X, np.ndarray) else _get_feature_names(X)

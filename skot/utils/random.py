@@ -10,24 +10,10 @@ __all__ = ["check_generator", "draw_seed"]
 
 
 def draw_seed(random_state: Any = None) -> int:
-    """Draw one seed from a scikit-learn `random_state`.
+    """Draw one seed, in ``[0, 2**31 - 1)``, from a scikit-learn `random_state`.
 
-    Parameters
-    ----------
-    random_state : None, int or numpy.random.RandomState, default=None
-        None takes one draw from NumPy's global state, as scikit-learn does; a `RandomState`
-        advances by one draw, so that two calls with it differ.
-
-    Returns
-    -------
-    seed : int
-        In ``[0, 2**31 - 1)``.
-
-    Examples
-    --------
-    >>> from skot.utils.random import draw_seed
-    >>> draw_seed(0) == draw_seed(0), draw_seed(0) == draw_seed(1)
-    (True, False)
+    None takes one draw from NumPy's global state, as scikit-learn does; a `RandomState` advances by
+    one draw, so that two calls with it differ.
     """
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
@@ -35,28 +21,10 @@ def draw_seed(random_state: Any = None) -> int:
 def check_generator(
     random_state: Any = None, device: torch.device | str | None = None
 ) -> torch.Generator:
-    """Return an explicit torch generator; torch's global state is neither read nor written.
+    """Return a torch generator with a seed from `draw_seed`; torch's global state is left alone.
 
-    Parameters
-    ----------
-    random_state : None, int or numpy.random.RandomState, default=None
-        Gives the seed, with one draw: see `draw_seed`.
-    device : torch.device or str, default=None
-        Device of the generator; None is the CPU. Draws on the CPU are the ones that repeat from
-        one machine to another.
-
-    Returns
-    -------
-    generator : torch.Generator
-        A seeded generator.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skot.utils.random import check_generator
-    >>> first = torch.rand(2, generator=check_generator(0))
-    >>> bool((first == torch.rand(2, generator=check_generator(0))).all())
-    True
+    It is on the CPU where `device` is None. Draws on the CPU are the ones that repeat from one
+    machine to another.
     """
     generator = torch.Generator(device="cpu" if device is None else device)
     return generator.manual_seed(draw_seed(random_state))

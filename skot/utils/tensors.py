@@ -29,25 +29,7 @@ _WITHOUT_TWIN = frozenset(
 
 
 def output_dtype(X: Any) -> np.dtype:
-    """Return the dtype of what is computed from `X`.
-
-    Parameters
-    ----------
-    X : array-like or torch.Tensor
-        Any object; its `dtype` attribute decides.
-
-    Returns
-    -------
-    dtype : numpy.dtype
-        ``float32`` for ``float32`` input, ``float64`` for everything else.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skot.utils.tensors import output_dtype
-    >>> output_dtype(np.zeros(3, dtype=np.float32)), output_dtype(np.zeros(3, dtype=np.int8))
-    (dtype('float32'), dtype('float64'))
-    """
+    """Return the dtype of what is computed from `X`: float32 for float32, else float64."""
     dtype = getattr(X, "dtype", None)
     if dtype is torch.float32 or (isinstance(dtype, np.dtype) and dtype == np.float32):
         return np.dtype(np.float32)
@@ -55,18 +37,7 @@ def output_dtype(X: Any) -> np.dtype:
 
 
 def resolve_dtype(X: Any) -> torch.dtype:
-    """Return the torch dtype in which `X` is computed: `output_dtype` in torch's terms.
-
-    Parameters
-    ----------
-    X : array-like or torch.Tensor
-        Any object; its `dtype` attribute decides.
-
-    Returns
-    -------
-    dtype : torch.dtype
-        ``torch.float32`` for ``float32`` input, ``torch.float64`` for everything else.
-    """
+    """Return the torch dtype in which `X` is computed: `output_dtype` in torch's terms."""
     return torch.float32 if output_dtype(X) == np.float32 else torch.float64
 
 
@@ -76,32 +47,13 @@ def to_tensor(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """Copy an array into a new contiguous tensor.
+    """Copy an array or a tensor into a new contiguous tensor.
 
     The result never shares memory with `array`, so it may be written to, and it carries no
-    gradient. Read-only arrays, negative strides and foreign byte orders are fine.
-
-    Parameters
-    ----------
-    array : array-like or torch.Tensor
-        Numbers. A sparse tensor or an array of strings is the caller's mistake.
-    dtype : torch.dtype, default=None
-        dtype of the result; None keeps ``float32`` and turns everything else into ``float64``.
-    device : torch.device or str, default=None
-        Device of the result; None stays on the device of a tensor and takes the CPU for
-        everything else.
-
-    Returns
-    -------
-    tensor : torch.Tensor
-        A contiguous copy, detached.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skot.utils.tensors import to_tensor
-    >>> to_tensor(np.arange(3.0, dtype=">f8")[::-1])
-    tensor([2., 1., 0.], dtype=torch.float64)
+    gradient. Read-only arrays, negative strides and foreign byte orders are fine; a sparse tensor
+    or an array of strings is the caller's mistake. Where `dtype` is None, float32 stays and
+    everything else becomes float64; where `device` is None, a tensor stays on its own and
+    everything else goes to the CPU.
     """
     if isinstance(array, torch.Tensor):
         dtype = resolve_dtype(array) if dtype is None else dtype
@@ -130,19 +82,10 @@ def _twin(dtype: torch.dtype) -> np.dtype | None:
 
 
 def to_numpy(tensor: Any) -> np.ndarray:
-    """Return a NumPy array with the values of `tensor`, from any device.
+    """Return a NumPy array with the values of `tensor`, which may be on any device.
 
-    Parameters
-    ----------
-    tensor : torch.Tensor or array-like
-        A tensor is detached and brought to the CPU. Anything else goes through
-        `numpy.asarray`.
-
-    Returns
-    -------
-    array : ndarray
-        It shares memory with a tensor that is on the CPU already: copy it before writing. Of
-        ``bfloat16``, which NumPy does not have, in ``float32``.
+    It shares memory with a tensor that is on the CPU already: copy it before writing. Of bfloat16,
+    which NumPy does not have, it is in float32. What is no tensor goes through `numpy.asarray`.
     """
     if isinstance(tensor, torch.Tensor):
         # `resolve_*` undo the lazy views that `Tensor.numpy` refuses.
@@ -152,31 +95,11 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 
 def resolve_device(device: torch.device | str | None = None, like: Any = None) -> torch.device:
-    """Return the device on which to compute.
+    """Return the device on which to compute; None follows the input `like`.
 
-    Parameters
-    ----------
-    device : None, "auto", str or torch.device, default=None
-        None follows `like`; ``"auto"`` takes CUDA when there is one and the CPU otherwise;
-        everything else is read by `torch.device`.
-    like : object, default=None
-        The input: a tensor gives its device, anything else the CPU.
-
-    Returns
-    -------
-    device : torch.device
-        A device that exists.
-
-    Raises
-    ------
-    ValueError
-        If `device` names no device, or CUDA on a machine without.
-
-    Examples
-    --------
-    >>> from skot.utils.tensors import resolve_device
-    >>> resolve_device(None)
-    device(type='cpu')
+    A tensor gives its device, any other input the CPU. ``"auto"`` takes CUDA when there is one and
+    the CPU otherwise; everything else is read by `torch.device`. It raises a `ValueError` if
+    `device` names no device, or CUDA on a machine without.
     """
     if device is None:
         return like.device if isinstance(like, torch.Tensor) else torch.device("cpu")
@@ -198,27 +121,9 @@ def resolve_device(device: torch.device | str | None = None, like: Any = None) -
 
 
 def like_input(values: torch.Tensor, X: Any) -> Any:
-    """Return values in the kind of array, dtype and device of the input they belong to.
+    """Return values as the kind of array that the validated input `X` is, on its device.
 
-    Parameters
-    ----------
-    values : torch.Tensor
-        What was computed.
-    X : array-like or torch.Tensor
-        The validated input.
-
-    Returns
-    -------
-    values : ndarray or torch.Tensor
-        A tensor for a tensor; of float32 for float32, and of float64 for everything else.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import torch
-    >>> from skot.utils.tensors import like_input
-    >>> like_input(torch.ones(2, dtype=torch.float64), np.zeros(3, dtype=np.float32))
-    array([1., 1.], dtype=float32)
+    They are in float32 for float32, and in float64 for everything else.
     """
     if isinstance(X, torch.Tensor):
         return values.to(device=X.device, dtype=resolve_dtype(X))
@@ -228,17 +133,8 @@ def like_input(values: torch.Tensor, X: Any) -> Any:
 def is_wide(distance: float, length: float) -> bool:
     """Say whether rows of a size, at a distance from the origin, need double precision.
 
-    Parameters
-    ----------
-    distance : float
-        Of the rows from the origin.
-    length : float
-        Their size, such as the root of their mean variance.
-
-    Returns
-    -------
-    is_wide : bool
-        True where single precision would lose more than a few digits of what tells rows apart.
+    It is so where single precision would lose more than a few digits of what tells rows apart.
+    Their `length` is such as the root of their mean variance.
     """
     return not 1.0 / _LARGE < length < _LARGE or distance > _FAR * length
 
@@ -246,15 +142,7 @@ def is_wide(distance: float, length: float) -> bool:
 def n_dimensions(values: Any) -> int:
     """Count the dimensions of what may become an array, without making it.
 
-    Parameters
-    ----------
-    values : object
-        An array, a tensor, or lists.
-
-    Returns
-    -------
-    n_dimensions : int
-        Read off the first element of lists; 0 for what has no shape.
+    They are read off the first element of lists; 0 for what has no shape.
     """
     if isinstance(values, (list, tuple)):
         return 1 + (n_dimensions(values[0]) if values else 0)

@@ -150,34 +150,10 @@ def split_domains(
 def check_sample_domain(
     sample_domain: Any, n_rows: int, *, require_both: bool = False
 ) -> np.ndarray:
-    """Return the mask of the source rows.
+    """Return the mask (n_rows,) of the source rows: their domains are not negative.
 
-    Parameters
-    ----------
-    sample_domain : array-like of int, shape (n_rows,)
-        Source where it is not negative, target where it is. Several values of one sign are
-        pooled.
-    n_rows : int
-        Number of rows of `X`.
-    require_both : bool, default=False
-        Whether both signs must be present.
-
-    Returns
-    -------
-    is_source : ndarray of bool, shape (n_rows,)
-        True for source rows.
-
-    Raises
-    ------
-    ValueError
-        If it is not a list of signed integers of that length, or holds one sign only where both
-        are needed.
-
-    Examples
-    --------
-    >>> from skot.utils.validation import check_sample_domain
-    >>> check_sample_domain([1, 0, -2], 3)
-    array([ True,  True, False])
+    Several values of one sign are pooled. It raises a `ValueError` unless domains are signed
+    integers, one a row, and of both signs if `require_both`.
     """
     if isinstance(sample_domain, (list, tuple)):
         # Objects, or [True, -1] would pass for integers.

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from skot.utils.tensors import output_dtype, resolve_device, resolve_dtype, to_numpy, to_tensor
+from skot.utils.tensors import (
+    like_input,
+    output_dtype,
+    resolve_device,
+    resolve_dtype,
+    to_numpy,
+    to_tensor,
+)
 
 
 @given(
@@ -74,6 +81,16 @@ def test_to_numpy_from_any_tensor():
 def test_output_dtype(X, expected):
     assert output_dtype(X) == np.dtype(expected)
     assert resolve_dtype(X) == (torch.float32 if expected == "f4" else torch.float64)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_values_like_the_input(dtype):
+    values, X = torch.ones(2, dtype=torch.float64), np.zeros(3, dtype=dtype)
+    for like in (like_input(values, X), to_numpy(like_input(values, torch.from_numpy(X)))):
+        assert like.dtype == X.dtype
+        assert_array_equal(like, [1.0, 1.0])
+    assert isinstance(like_input(values, X), np.ndarray)
+    assert isinstance(like_input(values, torch.from_numpy(X)), torch.Tensor)
 
 
 def test_resolve_device_follows_the_input():

@@ -19,20 +19,10 @@ from skot.solvers._entropic.kernels import HalfSteps
 class Progress:
     """What is shared by all stages of one solve.
 
-    Attributes
-    ----------
-    max_iter : int
-        Passes allowed in total.
-    on_iteration : callable or None
-        ``on_iteration(i, state) -> stop``.
-    errors : list of float
-        Largest marginal error over the problems after each pass, or block of passes.
-    n_passes : int
-        Passes so far.
-    stopped : bool
-        Whether the hook asked to stop.
-    unit : float
-        Of the regularisations, in the caller's units.
+    It is allowed `max_iter` passes in total, of which it has taken `n_passes`; `errors` has the
+    largest marginal error over the problems after each, or after each block. If the hook
+    ``on_iteration(i, state) -> stop`` asked to stop, `stopped` says so. `unit` is that of the
+    regularisations, in the caller's units.
     """
 
     max_iter: int

@@ -18,22 +18,11 @@ SPARSE_TOL = 1e-4
 
 @dataclass(frozen=True)
 class Settings:
-    """How to solve.
+    """How to solve, to an L1 marginal error of `tol`.
 
-    Attributes
-    ----------
-    epsilon : float
-        Regularisation, in the units of the costs.
-    tol : float
-        L1 marginal error to reach.
-    memory : int
-        Of Anderson's acceleration; 0 is plain Sinkhorn.
-    annealing : bool
-        Whether to come from larger regularisations.
-    storage : {"auto", "kernel", "stream"}
-        Whether the kernel is kept.
-    dtype : torch.dtype or None
-        Of the kernel; None picks by size and tolerance.
+    `epsilon` is in the units of the costs, `memory` that of Anderson's acceleration (0 is plain
+    Sinkhorn), and `annealing` comes from larger regularisations. The kernel is kept as `storage`
+    says, "auto", "kernel" or "stream"; its `dtype` None is picked by size and tolerance.
     """
 
     epsilon: float

@@ -29,8 +29,9 @@ _ROUNDING = 8 * np.finfo(np.float64).eps
 class _Masses(NamedTuple):
     """Weights as integers: rows and columns have one sum, and no two subsets of them do.
 
-    `supply` and `demand` are the weights times `denominator`, times `factor`, plus what makes
-    every basis non-degenerate (Orden's perturbation): 1 for each row, all of it in one column.
+    `supply` and `demand` are the weights times `denominator`, times `factor`, plus what makes every
+    basis non-degenerate: 1 for each row, all of it in one column (the perturbation of Orden, 1956,
+    The transhipment problem, Management Science 2(3)).
     """
 
     supply: list[int]
@@ -54,15 +55,10 @@ def network_simplex(
     most n + m - 1 entries. It is not optimal where more than `max_pivots` were needed (None is a
     number that only rounding could exceed), and its gap says by how much.
 
-    The first tree takes the cheapest entries first. Prices are looked up for all entries at
-    once, then the best entry of each row enters, if it still improves the plan: 10 to 20 pivots per
-    row at 500 rows.
-
-    References
-    ----------
-    .. [1] Peyre, G., Cuturi, M. (2019). Computational Optimal Transport. Foundations and Trends
-       in Machine Learning 11(5-6), section 3.5.
-    .. [2] Orden, A. (1956). The Transhipment Problem. Management Science 2(3).
+    The first tree takes the cheapest entries first. Prices are looked up for all entries at once,
+    then the best entry of each row enters, if it still improves the plan: 10 to 20 pivots per row
+    at 500 rows. See Section 3.5 of Peyre and Cuturi (2019), Computational optimal transport,
+    Foundations and Trends in Machine Learning 11(5-6).
     """
     reduced, f, g = reduce_costs(cost)
     masses = _integer_masses(a, b)

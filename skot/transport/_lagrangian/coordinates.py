@@ -17,16 +17,8 @@ _LEAST_UNIT = 1e-12
 class FramedLagrangian:
     r"""The Lagrangian :math:`\tilde L(x, v, t) = L(m + s x, s v, t) / u`.
 
-    Attributes
-    ----------
-    lagrangian : callable
-        L.
-    mean : Tensor of shape (n_features,)
-        m.
-    length : float
-        s.
-    unit : float
-        u, in the units of the action.
+    Here m is the `mean` (n_features,), s the `length`, and u the `unit`, in the units of the
+    action.
     """
 
     lagrangian: Any

@@ -34,10 +34,6 @@ class LearnedLagrangian(LearnedTransport):
 
     Attributes
     ----------
-    lagrangian : FramedLagrangian
-        The Lagrangian.
-    basis : PathBasis
-        The shapes and the quadrature of paths.
     solver, geodesic_solver : object
         Refine the predictions of end points with paths, and of paths between given points.
     source_bounds, target_bounds : tuple of Tensor of shape (n_features,)

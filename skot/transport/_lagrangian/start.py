@@ -88,17 +88,9 @@ def gaussian_start(
 ) -> GaussianStart:
     """Fit the quadratic model of the cost on solved pairs, and solve it for Gaussians.
 
-    Parameters
-    ----------
-    source, target : Tensor of shape (n, n_features), (m, n_features)
-        Rows in the frame.
-    pairs : tuple of Tensor of shape (k, n_features), (k, n_features), (k,)
-        Points and costs.
-
-    Returns
-    -------
-    start : GaussianStart
-        For a model that is the Euclidean one where pairs are too few to know better.
+    Rows, (n, n_features) and (m, n_features), are in the frame; pairs are points (k, n_features),
+    (k, n_features) and their costs (k,). The model is the Euclidean one where pairs are too few to
+    know better.
     """
     mean_x, mean_y = source.mean(0), target.mean(0)
     model, is_exact = _quadratic_model(mean_x, mean_y, *pairs)

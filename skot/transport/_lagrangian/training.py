@@ -96,22 +96,11 @@ def build_modules(
 class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
     """How potentials, amortizers and paths are trained together.
 
-    Attributes
-    ----------
-    lagrangian : callable
-        The Lagrangian, in the units of the data.
-    potential, amortizer, path : object
-        Architectures.
-    c_transform_solver : object or None
-        Solves c-transforms; None chooses.
-    geodesic_solver : GeodesicSolver
-        Finds paths between given points.
-    annealing : Annealing
-        How barriers rise.
-    augmentation : EnergyAugmentation
-        Makes predicted end points follow the sample.
-    preconditioning : {"gaussian", "identity"}
-        Where training starts.
+    The Lagrangian is in the units of the data; `potential`, `amortizer` and `path` are
+    architectures. A `c_transform_solver` that is None is chosen, `geodesic_solver` finds paths
+    between given points, `annealing` says how barriers rise, and `augmentation` makes predicted end
+    points follow the sample. Training starts where `preconditioning`, "gaussian" or "identity",
+    says.
     """
 
     lagrangian: Any
@@ -206,7 +195,6 @@ class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
         draw_source: Callable[[], Tensor],
         draw_target: Callable[[], Tensor],
     ) -> Callable[[int], Tensor]:
-        """Return the step of training, given what draws batches of each side."""
         # The plan of barriers is that of the optimizers, counted from here; None has no end.
         planned, first = next(iter(state.updaters.values())).max_iter, state.iteration
         step = LagrangianStep(learned, state, self.augmentation)

@@ -17,45 +17,20 @@ _SEARCH_PASSES = 20
 
 
 class AggregatedTargets(NamedTuple):
-    """Targets in groups.
-
-    Attributes
-    ----------
-    matrix : Tensor of shape (n, n_groups)
-        Costs between sources and groups.
-    groups : Tensor of shape (m,)
-        The group of each target.
-    """
+    """Targets in groups: costs `matrix` (n, n_groups), and the group of each, `groups` (m,)."""
 
     matrix: Tensor
     groups: Tensor
 
 
 def aggregate_targets(matrix: Tensor, b: Tensor, n_groups: int) -> AggregatedTargets:
-    r"""Gather targets of nearly the same costs, at the mean cost of their group.
+    """Gather targets of nearly the same costs (n, m), at the mean cost of their group.
 
     The source potential sees a target j only through its costs :math:`C_{ij}`, up to a constant
-    that the target potential takes up. The groups are therefore clusters of the columns of the
-    cost less their means, by k-means [1]_ weighted with a typical target measure.
-
-    Parameters
-    ----------
-    matrix : Tensor of shape (n, m)
-        Costs.
-    b : Tensor of shape (m,)
-        Typical target weights.
-    n_groups : int
-        Number of groups, at most.
-
-    Returns
-    -------
-    aggregated : AggregatedTargets
-        With ``n_groups / m`` of the entries, and of the time of a pass.
-
-    References
-    ----------
-    .. [1] Lloyd, S. (1982). Least squares quantization in PCM. IEEE Transactions on Information
-       Theory, 28(2).
+    that the target potential takes up. The groups, `n_groups` at most, are therefore clusters of
+    the columns of the cost less their means, by k-means (Lloyd, 1982, Least squares quantization in
+    PCM, IEEE Transactions on Information Theory, 28(2)) weighted with a typical target measure b
+    (m,). That leaves ``n_groups / m`` of the entries, and of the time of a pass.
     """
     from sklearn.cluster import KMeans  # slow to import, and seldom needed
 
@@ -77,19 +52,8 @@ def solve_aggregated(
 ) -> SinkhornResult:
     """Solve problems with their targets in groups, to a marginal error of one per cent.
 
-    Parameters
-    ----------
-    aggregated : AggregatedTargets
-        The groups.
-    a, b : Tensor of shape (n_problems, n), (n_problems, m)
-        Weights that sum to one.
-    epsilon : float
-        Regularisation.
-
-    Returns
-    -------
-    result : SinkhornResult
-        Its source potentials are close to those of the whole problems.
+    Weights (n_problems, n), (n_problems, m) sum to one. The source potentials of the result are
+    close to those of the whole problems.
     """
     return sinkhorn(
         a=a,

@@ -20,16 +20,10 @@ from skot.transport._neural.fit import Learned
 class LearnedRegression(Learned):
     """The network, with the problem it belongs to.
 
-    Attributes
-    ----------
-    cost : PrecomputedCost, SupportCost, GridCost or None
-        Cost between fixed supports.
-    epsilon : float
-        Regularisation, in its units.
-    coordinates : DualCoordinates or PlainCoordinates
-        What the network reads, and how its outputs are meant.
-    output_ndim : int
-        Dimensions of the outputs that it was trained on without a cost.
+    The `cost` is one between fixed supports (`PrecomputedCost`, `SupportCost`, `GridCost`) or None,
+    and `epsilon` is in its units. The `coordinates` say what the network reads and how its outputs
+    are meant, and `output_ndim` counts the dimensions of the outputs that it was trained on without
+    a cost.
     """
 
     cost: Any

@@ -158,19 +158,9 @@ def _normalized(weights: Tensor) -> Tensor:
 
 
 def positions(points: Tensor, support: Tensor) -> Tensor | None:
-    """Return where the points are in the support; None if one of them is not.
+    """Return where points (k, d) are in the support (n, d), (k,); None if one of them is not.
 
-    Parameters
-    ----------
-    points : Tensor of shape (k, d)
-        Points.
-    support : Tensor of shape (n, d)
-        Points. Of those that are equal one stands for all, unless `points` is the whole support.
-
-    Returns
-    -------
-    positions : Tensor of shape (k,) or None
-        ``support[positions] == points``.
+    Of equal points of the support one stands for all, unless `points` is the whole support.
     """
     if points.shape[1] != support.shape[1]:
         return None

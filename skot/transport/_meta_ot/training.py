@@ -30,14 +30,8 @@ def default_network(cost: Any) -> Any:
 class RegressionMethod(BatchMethod[LearnedRegression]):
     """How a network learns potentials, or plain outputs where there is no cost.
 
-    Attributes
-    ----------
-    cost : PrecomputedCost, SupportCost, GridCost or None
-        Cost between fixed supports.
-    epsilon : float
-        Regularisation, in its units.
-    network : object
-        Architecture.
+    The `cost` is one between fixed supports (`PrecomputedCost`, `SupportCost`, `GridCost`) or None,
+    `epsilon` is in its units, and `network` is an architecture.
     """
 
     cost: Any

@@ -30,8 +30,6 @@ class Pairs:
         Clouds of shape (n, n_features), or images of shape (height, width, n_channels).
     pairs : list of (int, int)
         Source and target, by their places.
-    device : device
-        Where to compute.
     """
 
     samples: list[Any]
@@ -97,27 +95,10 @@ def check_measures(
 ) -> list[Any]:
     """Validate a list of measures that all are clouds, or all are images, of the same width.
 
-    Parameters
-    ----------
-    X : sequence of array-like
-        Clouds of shape (n, n_features) or images of shape (height, width, n_channels).
-    owner : str
-        Class that asks, for messages.
-    name : str, default="X"
-        Name of the list in messages.
-    seen : dict, default=None
-        What objects became, by their id: objects that are given twice stay the same object.
-        Written to.
-
-    Returns
-    -------
-    samples : list of array or tensor
-        Validated.
-
-    Raises
-    ------
-    ValueError
-        If it is no such list, is empty, or holds something that is not finite.
+    Clouds have shape (n, n_features), images (height, width, n_channels). What objects became is
+    written to `seen` by their id: objects that are given twice stay the same object. It raises a
+    `ValueError`, with the class `owner` that asks and the `name` of the list, if it is no such
+    list, is empty, or holds something that is not finite.
     """
     is_stack = isinstance(X, (np.ndarray, Tensor)) and X.ndim >= 3
     if not (is_stack or isinstance(X, (list, tuple))):

@@ -113,15 +113,9 @@ class PairStack:
 class PairNetwork(nn.Module):
     """From two samples in the frame of their pair to the weights of its potentials.
 
-    The potential from the target to the source is predicted by the same network with the samples
-    in the other order.
-
-    Parameters
-    ----------
-    encoder : Module
-        From rows of shape (n_pairs, n, n_features) to codes of shape (n_pairs, code_size).
-    hyper : HyperModule
-        From codes of both sides and moments to weights.
+    The `encoder` makes codes (n_pairs, code_size) of rows (n_pairs, n, n_features), and `hyper`
+    makes weights of the codes of both sides and moments. The potential from the target to the
+    source is predicted by the same network with the samples in the other order.
     """
 
     def __init__(self, encoder: nn.Module, hyper: HyperModule) -> None:
@@ -176,18 +170,10 @@ def predict_potentials(
 class LearnedHyper(Learned):
     """The network that predicts potentials.
 
-    Attributes
-    ----------
-    potential, encoder : object
-        Architectures of what is predicted, and of what reads measures.
-    template : Module
-        A potential like those that are predicted.
-    batched : bool
-        Whether potentials of several pairs can be evaluated together.
-    seed : int
-        Of predicted transports: they can be fine-tuned, with batches that repeat.
-    reads_images : bool
-        Whether it was trained on images, or on clouds.
+    `potential` and `encoder` are architectures of what is predicted, and of what reads measures;
+    `template` is a potential like those that are predicted, and `batched` whether several can be
+    evaluated together. The `seed` is that of predicted transports: they can be fine-tuned, with
+    batches that repeat. It `reads_images` if it was trained on them, or else clouds.
     """
 
     potential: Any

@@ -16,16 +16,9 @@ _PROBE_ROWS = 64
 class StackedPotentials:
     """Potentials of one architecture, evaluated together.
 
-    Parameters
-    ----------
-    template : torch.nn.Module
-        A potential of the architecture; its own weights are not used.
-    weights : dict of str to Tensor
-        Parameters and buffers of the potentials by name, each of shape (n_potentials, *shape of
-        the parameter).
-    batched : bool
-        Whether one call does all potentials: see :func:`can_batch`. Otherwise there is one for
-        each, which is slower.
+    Parameters and buffers of the potentials are in `weights` by name, each of shape (n_potentials,
+    *shape of the parameter); the own weights of `template` are not used. One call does all
+    potentials if `batched`, see `can_batch`; otherwise there is one for each, which is slower.
     """
 
     def __init__(self, template: nn.Module, weights: dict[str, Tensor], *, batched: bool):
@@ -34,35 +27,11 @@ class StackedPotentials:
         self.batched = batched
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Evaluate the potentials.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_potentials, n, n_features)
-            Points of each of them.
-
-        Returns
-        -------
-        values : Tensor of shape (n_potentials, n)
-            Values.
-        """
+        """Values (n_potentials, n) at points x of each potential, (n_potentials, n, n_features)."""
         return self._evaluate(self.template, self.weights, x)
 
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate the potentials and their gradients in the points, without a graph.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_potentials, n, n_features)
-            Points of each of them.
-
-        Returns
-        -------
-        values : Tensor of shape (n_potentials, n)
-            Values.
-        gradients : Tensor of shape (n_potentials, n, n_features)
-            Gradients.
-        """
+        """Values, as `__call__` gives them, and gradients, of the shape of x, without a graph."""
         weights = {f"potential.{name}": w.detach() for name, w in self.weights.items()}
         # Some activations work in place where no graph is recorded, which vmap cannot do.
         with torch.enable_grad():
@@ -93,20 +62,7 @@ class _Both(nn.Module):
 
 
 def can_batch(template: nn.Module, n_features: int) -> bool:
-    """Say whether `torch.func.vmap` knows the operations of a potential.
-
-    Parameters
-    ----------
-    template : torch.nn.Module
-        The potential, on the CPU.
-    n_features : int
-        Number of features of its rows.
-
-    Returns
-    -------
-    batched : bool
-        For `StackedPotentials`.
-    """
+    """Say whether `torch.func.vmap` knows the operations of a potential, which is on the CPU."""
     named = [*template.named_parameters(), *template.named_buffers()]
     weights = {name: tensor.detach()[None].requires_grad_() for name, tensor in named}
     stacked = StackedPotentials(template, weights, batched=True)
@@ -120,46 +76,18 @@ def can_batch(template: nn.Module, n_features: int) -> bool:
 
 
 def stacked_dual_loss(potentials: Any, x: Tensor, y: Tensor, solution: Tensor) -> Tensor:
-    r"""Dual objective of the quadratic cost, averaged over pairs of measures.
+    r"""Dual objective of the quadratic cost, averaged over p pairs of measures: a number.
 
     .. math::
 
         \frac{1}{p} \sum_{k=1}^p \Big( \frac{1}{n} \sum_i f_k(x_{ki}) + \frac{1}{m} \sum_j
         \bigl( \langle x^*_{kj}, y_{kj} \rangle - f_k(x^*_{kj}) \bigr) \Big).
 
-    Parameters
-    ----------
-    potentials : callable
-        The potentials :math:`f_k`: from (n_pairs, n, n_features) to (n_pairs, n).
-    x : Tensor of shape (n_pairs, n, n_features)
-        Source rows of each pair.
-    y : Tensor of shape (n_pairs, m, n_features)
-        Target rows.
-    solution : Tensor of shape (n_pairs, m, n_features)
-        Where the conjugates are attained, without a graph: see `stacked_conjugates`.
-
-    Returns
-    -------
-    loss : Tensor
-        A number, to be minimised over what the potentials are made of.
-
-    See Also
-    --------
-    dual_loss : For one pair.
-
-    References
-    ----------
-    .. [1] Amos, B., Luise, G., Cohen, S. and Redko, I. (2023). Meta optimal transport. ICML,
-       Section 3.3.
-
-    Examples
-    --------
-    >>> import torch
-    >>> def half_squares(x):
-    ...     return 0.5 * x.square().sum(dim=2)
-    >>> x, y = torch.ones(1, 1, 2), 2.0 * torch.ones(1, 1, 2)
-    >>> stacked_dual_loss(half_squares, x, y, y)  # |x|^2 / 2 + |y|^2 / 2
-    tensor(5.)
+    It is to be minimised over what the potentials, from (p, n, n_features) to (p, n), are made of:
+    Section 3.3 of Amos, Luise, Cohen and Redko (2023), Meta optimal transport, ICML. The conjugates
+    of target rows y (p, m, n_features) are attained at `solution`, of the same shape and without a
+    graph: see `stacked_conjugates`; x has the source rows (p, n, n_features). For one pair, see
+    `skot.losses.dual_loss`.
     """
     values = potentials(torch.cat([x, solution], dim=1))
     source, target = values[:, : x.shape[1]], values[:, x.shape[1] :]
@@ -170,33 +98,13 @@ def stacked_dual_loss(potentials: Any, x: Tensor, y: Tensor, solution: Tensor) -
 def stacked_conjugates(
     potentials: Any, x: Tensor, y: Tensor, prediction: Tensor, *, n_steps: int
 ) -> Tensor:
-    r"""Find where the conjugates of many potentials are attained.
+    r"""Find where the conjugates of many potentials are attained, (n_pairs, m, n_features).
 
-    Every row starts from its prediction or from the best of the source rows :math:`x_i`,
-    whichever has the larger :math:`\langle x_i, y \rangle - f(x_i)`, and takes a few steps of
-    L-BFGS from there.
+    They are wanted at target rows y, of that shape. Every row starts from its `prediction`, of that
+    shape too, or from the best of the source rows :math:`x_i`, (n_pairs, n, n_features), whichever
+    has the larger :math:`\langle x_i, y \rangle - f(x_i)`, and takes `n_steps` of L-BFGS from
+    there, a few or none.
 
-    Parameters
-    ----------
-    potentials : object
-        Callable, from (n_pairs, n, n_features) to (n_pairs, n), with a method
-        ``value_and_gradient``.
-    x : Tensor of shape (n_pairs, n, n_features)
-        Source rows of each pair.
-    y : Tensor of shape (n_pairs, m, n_features)
-        Where the conjugates are wanted.
-    prediction : Tensor of shape (n_pairs, m, n_features)
-        Where they may be attained.
-    n_steps : int
-        Steps of L-BFGS; may be 0.
-
-    Returns
-    -------
-    solution : Tensor of shape (n_pairs, m, n_features)
-        The points.
-
-    Notes
-    -----
     With the source rows among the candidates, the dual objective is at least the optimal value of
     transport between the two samples, whatever the potential. With predictions and a few steps
     alone it has no lower bound, and potentials learn to be where those do not find their

@@ -26,18 +26,9 @@ from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
 class PairMethod(BatchMethod[LearnedHyper]):
     """How a network learns to predict the potentials of pairs.
 
-    Attributes
-    ----------
-    potential, hyper_network : object
-        Architectures.
-    encoder : object or None
-        Architecture; None is that for the kind of measures there are.
-    code_size : int
-        Numbers by which a measure is known.
-    n_points : int
-        Rows of each measure in a step.
-    n_conjugate_steps : int
-        Steps by which conjugates are refined.
+    `potential`, `hyper_network` and `encoder` are architectures; an encoder that is None is that
+    for the kind of measures there are. A measure is known by `code_size` numbers. A step takes
+    `n_points` rows of each measure, and refines conjugates in `n_conjugate_steps`.
     """
 
     potential: Any
@@ -137,20 +128,9 @@ class PairData:
 class PairLoss(BatchLoss):
     """Mean dual loss of predicted potentials, over pairs that are given by their numbers.
 
-    Attributes
-    ----------
-    pairs : PairData
-        The pairs.
-    generator : torch.Generator
-        Draws the rows of a step.
-    template : Module
-        A potential like those that are predicted.
-    batched : bool
-        Whether potentials can be evaluated together.
-    n_points : int
-        Rows of each measure in a step.
-    n_conjugate_steps : int
-        Steps by which conjugates are refined.
+    The `generator` draws the rows of a step, `n_points` of each measure; conjugates are refined in
+    `n_conjugate_steps`. `template` is a potential like those that are predicted, and `batched`
+    whether they can be evaluated together.
     """
 
     pairs: PairData

@@ -27,8 +27,6 @@ class LearnedMetric(Learned):
     ----------
     times : ndarray of shape (n_times,)
         Of the populations.
-    paths : PathSolver
-        Finds the paths between given points.
     populations : tuple of Tensor of shape (n_k, n_features)
         Rows of each time that are kept; none before training has ended.
     transports : tuple of PopulationTransport

@@ -35,14 +35,8 @@ class Paths(NamedTuple):
 class PathSolver:
     """Finds the paths between given points.
 
-    Attributes
-    ----------
-    basis : PathBasis
-        Shapes of the paths; without knots they are straight.
-    solver : GeodesicSolver
-        Finds the others.
-    scale : float
-        Length that the solver sees as one.
+    The shapes of the paths are those of `basis`; without knots they are straight. The `solver`, a
+    `GeodesicSolver`, finds the others, and sees the length `scale` as one.
     """
 
     basis: PathBasis
@@ -66,21 +60,9 @@ class PathSolver:
         return z
 
     def follow(self, metric: Metric, x: Tensor, y: Tensor, fractions: Tensor) -> Tensor:
-        """Return the points of geodesics at some times.
+        """Return the points (n, n_times, n_features) of geodesics from x to y, (n, n_features).
 
-        Parameters
-        ----------
-        metric : callable
-            The metric.
-        x, y : Tensor of shape (n, n_features)
-            Where the paths start and end.
-        fractions : Tensor of shape (n_times,)
-            Times in [0, 1].
-
-        Returns
-        -------
-        positions : Tensor of shape (n, n_times, n_features)
-            Points of the paths.
+        The `fractions` (n_times,) are their times, in [0, 1].
         """
         z = self.solve(metric, x, y)
         return curve(x, y, z, self.basis.at(fractions).to(x))[0]

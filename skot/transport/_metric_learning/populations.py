@@ -82,22 +82,10 @@ class PopulationTransport:
     converged: bool
 
     def plan(self, metric: Metric, x: Tensor) -> Tensor:
-        r"""Return where each point goes.
+        r"""Return where points x (n, n_features), of the population before or others, go: (n, m).
 
         .. math:: P_{ij} \propto \exp\big((g_j - c(x_i, y_j)) / \epsilon\big), \quad
                   \sum_j P_{ij} = 1
-
-        Parameters
-        ----------
-        metric : callable
-            The metric.
-        x : Tensor of shape (n, n_features)
-            Points, of the population before or others.
-
-        Returns
-        -------
-        plan : Tensor of shape (n, m)
-            Rows that sum to one.
         """
         return self.plan_of(straight_costs(metric, x, self.y.to(x)))
 
@@ -106,19 +94,9 @@ class PopulationTransport:
         return torch.softmax((self.g.to(costs) - costs) / self.epsilon, 1)
 
     def transport(self, metric: Metric, x: Tensor) -> Tensor:
-        """Return the mean of where each point goes, row by row and a tile of rows at a time.
+        """Return the mean of where each point of x (n, n_features) goes, in memory O(n + m).
 
-        Parameters
-        ----------
-        metric : callable
-            The metric.
-        x : Tensor of shape (n, n_features)
-            Points.
-
-        Returns
-        -------
-        images : Tensor of shape (n, n_features)
-            Memory O(n + m).
+        Row by row, a tile of rows at a time.
         """
         y, images = self.y.to(x), torch.empty_like(x)
         for rows in row_tiles(len(x), len(y)):
@@ -137,26 +115,12 @@ class PopulationTransport:
 def solve_transport(
     metric: Metric, x: Tensor, y: Tensor, epsilon: float
 ) -> tuple[PopulationTransport, Tensor]:
-    """Solve the transport from one population to another, of equal weights.
+    """Solve the transport from x (n, n_features) to y (m, n_features), of equal weights.
 
-    Parameters
-    ----------
-    metric : callable
-        The metric.
-    x : Tensor of shape (n, n_features)
-        The population before.
-    y : Tensor of shape (m, n_features)
-        The population that is reached.
-    epsilon : float
-        Regularisation in units of the spread of the costs: the root mean square of what is left
-        of them without the means of rows and columns, on which the plan does not depend.
-
-    Returns
-    -------
-    transport : PopulationTransport
-        The solution. Memory O(n m) while it is sought.
-    plan : Tensor of shape (n, m)
-        Where each point goes: rows that sum to one.
+    The second item is the plan (n, m), where each point goes: rows that sum to one. `epsilon` is in
+    units of the spread of the costs: the root mean square of what is left of them without the means
+    of rows and columns, on which the plan does not depend. Memory O(n m) while the solution is
+    sought.
     """
     costs = straight_costs(metric, x, y).double()
     left = costs - costs.mean(0) - costs.mean(1, keepdim=True) + costs.mean()
@@ -177,22 +141,10 @@ def solve_transport(
 
 
 def straight_costs(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
-    """Return the action of the straight lines between all pairs of points.
+    """Return the action (n, m) of straight lines from x (n, n_features) to y (m, n_features).
 
-    Parameters
-    ----------
-    metric : callable
-        The metric.
-    x : Tensor of shape (n, n_features)
-        Where the lines start.
-    y : Tensor of shape (m, n_features)
-        Where they end.
-
-    Returns
-    -------
-    costs : Tensor of shape (n, m)
-        Upper bounds of the costs, by Simpson's rule: the metric is evaluated in all points and
-        half-way between all pairs. No graph; computed a tile of rows at a time.
+    These are upper bounds of the costs, by Simpson's rule: the metric is evaluated in all points
+    and half-way between all pairs. No graph; computed a tile of rows at a time.
     """
     n_columns = len(y) * max(NETWORK_WIDTH, x.shape[1] ** 2)
     costs = x.new_empty(len(x), len(y))
@@ -209,13 +161,7 @@ def straight_costs(metric: Metric, x: Tensor, y: Tensor) -> Tensor:
 
 
 def check_metric(metric: Metric, populations: Sequence[Tensor]) -> None:
-    """Look for points of the populations where a metric is not defined.
-
-    Raises
-    ------
-    ValueError
-        With the first place in the message.
-    """
+    """Raise a `ValueError` with the first place in populations where a metric is not defined."""
     n_each = math.ceil(_CHECKED_ROWS / len(populations))
     points = torch.cat([points[:n_each] for points in populations])
     check_lagrangian(
@@ -224,21 +170,9 @@ def check_metric(metric: Metric, populations: Sequence[Tensor]) -> None:
 
 
 def draw_targets(plan: Tensor, n_draws: int, generator: Generator) -> Tensor:
-    """Draw columns of a plan for each of its rows.
+    """Draw columns (n, n_draws) for each row of a plan (n, m), whose rows sum to one.
 
-    Parameters
-    ----------
-    plan : Tensor of shape (n, m)
-        Rows that sum to one.
-    n_draws : int
-        Draws for each row.
-    generator : torch.Generator
-        Source of the draws, on the CPU.
-
-    Returns
-    -------
-    columns : Tensor of int64, shape (n, n_draws)
-        Indices.
+    The `generator` is on the CPU.
     """
     levels = torch.cumsum(plan.double(), 1)
     draws = torch.rand(len(plan), n_draws, generator=generator, dtype=torch.float64).to(levels)

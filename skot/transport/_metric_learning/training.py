@@ -33,20 +33,10 @@ _N_NODES = 4
 class MetricMethod(Method[LearnedMetric]):
     """How a metric is learned from populations in sequence.
 
-    Attributes
-    ----------
-    network : object
-        Architecture of the metric.
-    geodesic_solver : GeodesicSolver
-        Finds the paths between given points.
-    epsilon : float
-        Regularisation of the transports, in units of the spread of their costs.
-    n_knots : int
-        Numbers by which a path may bend, for each feature.
-    renew_every : int
-        Steps between transports.
-    transport_size : int
-        Rows of a population in a transport.
+    `network` is the architecture of the metric, and `geodesic_solver` finds the paths between given
+    points, which may bend by `n_knots` numbers for each feature. Transports are solved anew every
+    `renew_every` steps, between `transport_size` rows of a population; their regularisation
+    `epsilon` is in units of the spread of their costs.
     """
 
     network: Any

@@ -49,10 +49,7 @@ _WITHOUT_EFFECT = ("checkpoint", "verbose", "device")
 class Learned:
     """Networks, with all that is needed to use them: coordinates, units, rows that are kept.
 
-    Attributes
-    ----------
-    modules : dict of str to Module
-        The networks; those in training, or as training left them.
+    `modules` are those in training, or as training left them.
     """
 
     modules: dict[str, nn.Module]
@@ -87,14 +84,9 @@ def _moved(value: Any, device: torch.device | str) -> Any:
 class Loop:
     """What the training loop asks of a method that has its data.
 
-    Attributes
-    ----------
-    step : callable
-        Does the i-th step and returns the loss.
-    held_out_loss : callable or None
-        Loss of networks on rows that are not trained on.
-    fingerprint : callable
-        Digest of parameters and data, by which a checkpoint recognises its fit.
+    `step` does the i-th step and returns the loss, `held_out_loss` returns that of networks on rows
+    that are not trained on, and `fingerprint` returns the digest of parameters and data by which a
+    checkpoint recognises its fit.
     """
 
     step: Callable[[int], Tensor]
@@ -109,14 +101,8 @@ LearnedT = TypeVar("LearnedT", bound=Learned)
 class Method(ABC, Generic[LearnedT]):
     """How something is learned: resolved components and numbers.
 
-    Attributes
-    ----------
-    optimizer : Optimizer
-        Of all networks.
-    averaging : ExponentialMovingAverage or None
-        Of their weights.
-    batch_size : int
-        Items in a batch.
+    The `optimizer` is that of all networks, and `averaging`, an `ExponentialMovingAverage` or None,
+    that of their weights. A batch has `batch_size` items.
     """
 
     optimizer: Optimizer

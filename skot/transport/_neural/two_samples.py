@@ -61,8 +61,6 @@ class LearnedTransport(Learned):
 
     Attributes
     ----------
-    frame : Frame
-        The coordinates.
     rows : tuple of Tensor of shape (n, n_features), (m, n_features)
         Training rows of both sides, in the units of the data and float64, to compute values on.
     reach : tuple of float

@@ -77,12 +77,8 @@ class LearnedPlan:
 
     Attributes
     ----------
-    transport_map : Module
-        The network.
-    frame : Frame
-        The coordinates in which it sees rows.
     noise : Noise
-        What it is fed in draws.
+        What the network is fed in draws.
     bank : Tensor of shape (n_bank, n_noise_features) or None
         What moments are taken over; None for a deterministic map.
     dtype : dtype

@@ -35,15 +35,8 @@ _UNIT_ROWS = 1024
 class FramedCost:
     """Evaluates a cost on rows of a frame, in the cost's own unit there.
 
-    Attributes
-    ----------
-    cost : WeakCost
-        The cost.
-    frame : Frame
-        The coordinates.
-    unit : float
-        What the cost is divided by, so that it is of the size of half a squared distance in the
-        frame, whatever the units of the data.
+    The cost is divided by `unit`, so that it is of the size of half a squared distance in the
+    frame, whatever the units of the data.
     """
 
     cost: WeakCost
@@ -181,22 +174,11 @@ class MaximinDirection:
 class MaximinMethod(TwoSampleMethod[LearnedMaps]):
     """How maps are trained against potentials, in one direction or both.
 
-    Attributes
-    ----------
-    cost : WeakCost
-        The cost, in the units of the data.
-    transport_map, potential : object
-        Architectures.
-    noise, augmentation, regularization : object
-        Components of the step.
-    n_map_steps : int
-        Updates of the map per update of the potential.
-    n_noise_samples : int
-        Images of every row of a batch.
-    fit_inverse_transform : bool
-        Whether the way back is learned too.
-    preconditioning : {"gaussian", "identity"}
-        The coordinates.
+    The cost is in the units of the data; `transport_map` and `potential` are architectures.
+    `noise`, `augmentation` and `regularization` are components of the step, in which the map is
+    updated `n_map_steps` times for each update of the potential, on `n_noise_samples` images of
+    every row of a batch. The way back is learned too if `fit_inverse_transform`. The coordinates
+    are `preconditioning`, "gaussian" or "identity".
     """
 
     cost: WeakCost
@@ -257,7 +239,6 @@ class MaximinMethod(TwoSampleMethod[LearnedMaps]):
         draw_source: Callable[[], Tensor],
         draw_target: Callable[[], Tensor],
     ) -> Callable[[int], Tensor]:
-        """Return the step of training, given what draws batches of each side."""
         directions = [
             MaximinDirection(
                 state,

@@ -18,13 +18,7 @@ from skot.utils.random import check_generator
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedPotential(LearnedTransport):
-    """The networks "potential" and "amortizer".
-
-    Attributes
-    ----------
-    conjugate_solver : object
-        Refines the predictions of the amortizer.
-    """
+    """The networks "potential" and "amortizer", whose predictions `conjugate_solver` refines."""
 
     frame: LinearFrame
     conjugate_solver: Any

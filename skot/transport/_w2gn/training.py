@@ -37,16 +37,9 @@ def build_modules(
 class DualMethod(TwoSampleMethod[LearnedPotential]):
     """How the potential and its amortizer are trained.
 
-    Attributes
-    ----------
-    potential, amortizer : object
-        Architectures.
-    preconditioning : {"gaussian", "identity"}
-        The coordinates.
-    conjugate_solver, amortization : object
-        The components of the step.
-    n_amortizer_steps : int
-        Updates of the amortizer in a step.
+    `potential` and `amortizer` are architectures; `conjugate_solver` and `amortization` are the
+    components of a step, which updates the amortizer `n_amortizer_steps` times. The coordinates are
+    `preconditioning`, "gaussian" or "identity".
     """
 
     potential: Any
@@ -82,7 +75,6 @@ class DualMethod(TwoSampleMethod[LearnedPotential]):
         draw_source: Callable[[], Tensor],
         draw_target: Callable[[], Tensor],
     ) -> Callable[[int], Tensor]:
-        """Return the step of training, given what draws batches of each side."""
         return DualStep(
             state,
             draw_source,

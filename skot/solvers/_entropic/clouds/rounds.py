@@ -44,22 +44,10 @@ _LOST_COLUMN = 1e-80
 class Record:
     """Passes of the whole batch: the largest error after each, and what a hook says to it.
 
-    Attributes
-    ----------
-    max_iter : int
-        Passes allowed.
-    on_iteration : callable or None
-        ``on_iteration(i, state) -> stop``.
-    epsilon : float or Tensor
-        What the hook is told.
-    error_after : dict of int to float
-        Largest error of the problems that were looked at after so many passes.
-    n_passes : int
-        Passes of the problem that took most.
-    n_told : int
-        Checks that the hook was told about.
-    stopped : bool
-        Whether the hook asked to stop.
+    The hook ``on_iteration(i, state) -> stop`` is told `epsilon`, was told about `n_told` checks,
+    and if it asked to stop, `stopped` says so. `error_after` has the largest error of the problems
+    that were looked at after so many passes. Of the `max_iter` passes allowed, the problem that
+    took most took `n_passes`.
     """
 
     max_iter: int
