@@ -66,7 +66,7 @@ class Learned:
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return next(next(iter(self.modules.values())).parameters()).device
+        return next(p.device for module in self.modules.values() for p in module.parameters())
 
 
 def _moved(value: Any, device: torch.device | str) -> Any:
