@@ -56,14 +56,14 @@ EXPERIMENTAL_SKLEARN = {"callback", "experimental", "externals"}
 LONGEST_FILE = 500
 
 
-def run_python(code):
+def run_python(code, **variables):
     """Run code in a fresh interpreter that imports this skot, and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
@@ -263,13 +263,16 @@ assert not torch.cuda.is_initialized()
 
 
 def test_import_time():
-    """Skot adds at most 15 % to the import of torch and scikit-learn: 0.3 s where that takes 2 s.
+    """Skot adds at most 10 % to the import of torch and scikit-learn: 0.2 s where that takes 2 s.
 
-    A share, because the same import takes half as long again on a busy or throttled machine.
+    A share, because the same import takes half as long again on a busy or throttled machine. Like
+    theirs, its bytecode is there, as it is after an installation: the first of three runs writes
+    it, also where the environment asks Python not to.
     """
     code = (
         "import time; start = time.process_time(); import torch, sklearn;"
         "middle = time.process_time(); import skot;"
         "print((time.process_time() - middle) / (middle - start))"
     )
-    assert any(float(run_python(code)) <= 0.15 for _ in range(3))
+    shares = [float(run_python(code, PYTHONDONTWRITEBYTECODE="")) for _ in range(3)]
+    assert min(shares) <= 0.1
