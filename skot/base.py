@@ -5,7 +5,6 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 
@@ -219,36 +218,3 @@ def _describe(kind: type | str) -> str:
     if isinstance(kind, str):
         return f"an object with the method {kind!r}"
     return f"an instance of {kind.__module__.split('._')[0]}.{kind.__qualname__}"
-
-
-def is_same_parameter(one: Any, other: Any) -> bool:
-    """Whether validated parameters are alike: they are clones, so identity says little.
-
-    Estimators and components are compared by class and parameters, other objects without an
-    equality of their own by what they hold, and arrays by value, whatever their kind.
-    """
-    if one is other:
-        return True
-    if isinstance(one, BaseEstimator):
-        one, other = (
-            (type(each), each.get_params(deep=False)) if isinstance(each, BaseEstimator) else each
-            for each in (one, other)
-        )
-    if any(isinstance(each, (torch.Tensor, np.ndarray)) for each in (one, other)):
-        # The kind of array does not matter.
-        return bool(np.array_equal(np.asarray(one), np.asarray(other)))
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(
-            is_same_parameter(one[key], other[key]) for key in one
-        )
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(is_same_parameter, one, other))
-    if hasattr(one, "__dict__") and _has_no_equality(one):
-        return is_same_parameter(vars(one), vars(other))
-    return bool(one == other)
-
-
-def _has_no_equality(value: Any) -> bool:
-    return not any("__eq__" in vars(base) for base in type(value).__mro__[:-1])

@@ -4,7 +4,9 @@ from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import take_rows
@@ -38,7 +40,7 @@ def fit_and_move(
         return to_numpy(transport.fit_transform(checked, labels, **params))
     rows = rows_for(transport, checked, X)
     transport.fit(rows, labels, **{**metadata["fit"], **sides})
-    if _takes_sides(transport.transform):
+    if _takes_sides(transport):
         return to_numpy(transport.transform(rows, **{**metadata["transform"], **sides}))
     params = take_rows(metadata["transform"], moves)
     moved = transport.transform(safe_indexing(rows, np.flatnonzero(moves)), **params)
@@ -54,12 +56,18 @@ def rows_for(transport: Any, checked: Any, given: Any, rows: np.ndarray | None =
     return safe_indexing(given, rows) if has_names else checked
 
 
-def _takes_sides(transform: Any) -> bool:
+def _takes_sides(transport: Any) -> bool:
     """Whether `transform` can be told which rows to leave; else it moves all that it is given."""
-    parameters = signature(transform).parameters.values()
-    return any(
-        one.name == "sample_domain" or one.kind is Parameter.VAR_KEYWORD for one in parameters
-    )
+    parameters = signature(transport.transform).parameters.values()
+    if any(one.name == "sample_domain" for one in parameters):
+        return True
+    # A pipeline hands on what its steps ask for, if metadata are routed, and refuses the rest.
+    if not any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
+        return False
+    while isinstance(transport, FrozenEstimator):
+        transport = transport.estimator
+    consumed = get_routing_for_object(transport).consumes("transform", ["sample_domain"])
+    return bool(get_config()["enable_metadata_routing"] and consumed)
 
 
 def _put_back(moved: np.ndarray, rows: np.ndarray, moves: np.ndarray) -> np.ndarray:

@@ -373,3 +373,14 @@ def test_rows_that_stay_cannot_change_their_width(samples):
     X, y, sample_domain = stacked(samples)
     with pytest.raises(ValueError, match="gives 1 features for 2"):
         DomainAdaptation(LogisticRegression(), Narrow()).fit(X, y, sample_domain=sample_domain)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_frozen_pipeline_that_knows_no_sides_moves_what_it_is_given(samples, enabled):
+    X, y, sample_domain = stacked(samples)
+    steps = make_pipeline(StandardScaler(), PCA()).fit(samples[0])
+    with sklearn.config_context(enable_metadata_routing=enabled):
+        adapted = DomainAdaptation(LogisticRegression(), FrozenEstimator(steps))
+        found = adapted.fit(X, y, sample_domain=sample_domain).predict_proba(samples[2])
+    expected = step_by_step(steps, samples, "source_to_target")
+    np.testing.assert_allclose(found, expected)

@@ -327,9 +327,10 @@ class LagrangianOT(BaseNeuralTransport):
         )
 
     def _fit(self, read: Read, X: Any, y: Any) -> Self:
-        super()._fit(read, X, y)
-        if self._chooses_proximity():
-            self._use_solver(default_solver(best_proximity(self._learned)))
+        with self._unchanged_by_failure():
+            super()._fit(read, X, y)
+            if self._chooses_proximity():
+                self._use_solver(default_solver(best_proximity(self._learned)))
         return self
 
     def _partial_fit(self, read: Read) -> Self:

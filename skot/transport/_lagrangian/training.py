@@ -167,6 +167,7 @@ class LagrangianMethod(TwoSampleMethod[LearnedLagrangian]):
         )
         return replace(
             learned,
+            lagrangian=replace(learned.lagrangian, lagrangian=self.lagrangian),
             solver=self._solver(learned.is_settled),
             geodesic_solver=self.geodesic_solver,
         )

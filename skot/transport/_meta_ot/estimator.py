@@ -76,8 +76,8 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
     batch_size : int, default=128
         Problems in a step.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the fit before, for the same `cost` and
-        `epsilon`, with a new optimizer. `network` and `checkpoint` do not count then.
+        Whether ``fit`` goes on from the network of the fit before, for the same `cost`, `epsilon`
+        and `network`, with a new optimizer. `checkpoint` does not count then.
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights and the batches.
     device : str, torch.device or None, default=None

@@ -20,6 +20,8 @@ from skot.transport._meta_w2gn.model import (
 )
 from skot.transport._meta_w2gn.stacked import can_batch, stacked_conjugates, stacked_dual_loss
 from skot.transport._neural.batches import NETWORK, BatchLoss, BatchMethod
+from skot.transport._neural.fit import HOW_TO_START_ANEW, change
+from skot.utils._equality import is_same
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class PairMethod(BatchMethod[LearnedHyper]):
     n_conjugate_steps: int
 
     shown: ClassVar = ("potential", "hyper_network", "averaging", "optimizer")
-    lasting: ClassVar = ("potential", "encoder", "hyper_network", "code_size")
+    lasting: ClassVar = ("potential", "hyper_network", "code_size")
 
     def start(self, data: Pairs, generator: Generator) -> LearnedHyper:
         """Draw the networks."""
@@ -67,6 +69,15 @@ class PairMethod(BatchMethod[LearnedHyper]):
             seed=int(torch.randint(2**31 - 1, (), generator=generator)),
             reads_images=data.reads_images,
         )
+
+    def carry_on(self, learned: LearnedHyper, data: Pairs) -> LearnedHyper:
+        """Raise where the encoder is another one than None stood for."""
+        if self.encoder is not None and not is_same(learned.encoder, self.encoder):
+            raise ValueError(
+                "MetaW2GN cannot train on from the fit before: "
+                f"{change('encoder', learned.encoder, self.encoder)}. {HOW_TO_START_ANEW}"
+            )
+        return learned
 
     def batches(
         self, learned: LearnedHyper, data: Pairs, generator: Generator

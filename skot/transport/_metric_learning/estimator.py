@@ -295,6 +295,7 @@ class LagrangianMetricLearner(NeuralFit, OneToOneFeatureMixin, TransformerMixin,
         kept = [drawn_rows(rows, self.transport_size, generator) for rows in data.rows]
         learned = attributes["_learned"].between(kept, self.epsilon)
         super()._store({**attributes, "_learned": learned}, state, data, result)
+        del self._state  # nothing goes on from it
         self.converged_ = self.converged_ and not learned.n_unsolved
 
     def _failures(self) -> list[str]:

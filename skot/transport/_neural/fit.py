@@ -13,7 +13,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Generator, Tensor, nn
 
-from skot.base import ComponentParamsMixin, check_component, is_same_parameter
+from skot.base import ComponentParamsMixin, check_component
 from skot.training import (
     Adam,
     Checkpoint,
@@ -26,6 +26,7 @@ from skot.training import (
     train,
 )
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook
+from skot.utils._equality import is_same
 from skot.utils._sklearn import Interval
 from skot.utils._warnings import warn_user
 from skot.utils.random import check_generator
@@ -37,8 +38,11 @@ _OPTIONAL_COMPONENTS = {
     "stopping": Stopping,
     "checkpoint": Checkpoint,
 }
-#: What validation writes to an estimator.
-_FEATURES = ("n_features_in_", "feature_names_in_")
+#: What to do where training cannot go on.
+HOW_TO_START_ANEW = (
+    "Set warm_start=False and call fit to start anew, or clone the estimator to stream to new "
+    "networks."
+)
 
 
 #: Parameters that do not change what a fit computes.
@@ -207,6 +211,12 @@ class Read(Protocol):
         """Return the data."""
 
 
+def change(name: str, before: Any, now: Any) -> str:
+    """Say how a parameter has changed; objects may look alike."""
+    said = repr(before), repr(now)
+    return f"{name} was {said[0]} and is {said[1] if said[0] != said[1] else 'another one'}"
+
+
 class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
     """How networks are fitted, streamed to, and gone on from.
 
@@ -268,9 +278,9 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
 
     def _fit(self, read: Read, X: Any, y: Any) -> Self:
         """Train for `max_iter` iterations, from the start or from the fit before."""
-        with self._features_of_success():
+        with self._unchanged_by_failure():
             carries_on = getattr(self, "warm_start", False) and hasattr(self, "_state")
-            method = self._method(self._training_components())
+            method, made_of = self._resolved()
             generator = check_generator(self.random_state)
             data = self._read_alike(method, read, generator, carries_on)
             if carries_on:
@@ -297,14 +307,15 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
                     on_iteration=on_iteration,
                 )
                 self._store(attributes(state), state, data, result)
+                self._made_of = made_of
         self._warn_if_not_converged(result)
         return self
 
     def _partial_fit(self, read: Read) -> Self:
         """Train on one pass over the rows, from where training stands."""
-        with self._features_of_success():
+        with self._unchanged_by_failure():
             carries_on = hasattr(self, "_state")
-            method = self._method(self._training_components())
+            method, made_of = self._resolved()
             generator = self._state.generator if carries_on else check_generator(self.random_state)
             data = self._read_alike(method, read, cast(Generator, generator), carries_on)
             if carries_on:
@@ -318,14 +329,22 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
             result = method.train(learned, state, data, params=self._params(), max_iter=n_steps)
             attributes = self._fitted_attributes(method, learned, state, data)
             self._store(attributes, state, data, result)
+            self._made_of = made_of
         self._warn_if_not_converged(result)
         return self
+
+    def _resolved(self) -> tuple[Method, dict[str, Any]]:
+        """The method, and what networks are made of: copies that nothing uses, hence changes."""
+        method = self._method(self._training_components())
+        made_of = {name: getattr(method, name) for name in method.lasting}
+        return method, copy.deepcopy(made_of)
 
     def _adopt(self, method: Method, learned: Learned, data: Any, generator: Generator) -> None:
         """Become fitted without training: what was learned comes from elsewhere."""
         state = TrainingState(learned.modules, *method.updates(learned.modules, None), generator)
         attributes = self._fitted_attributes(method, learned, state, data)
         self._store(attributes, state, data, TrainingResult(0, None, "adopted", (), None))
+        self._made_of = {name: getattr(method, name) for name in method.lasting}
 
     def _params(self) -> dict[str, Any]:
         return cast(Any, self).get_params(deep=False)
@@ -337,27 +356,21 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         if not carries_on:
             return read(method, generator, reset=True)
         changed = [
-            f"{name} was {before!r} and is {getattr(method, name)!r}"
+            change(name, before, getattr(method, name))
             for name, before in self._made_of.items()
-            if not is_same_parameter(before, getattr(method, name))
+            if not is_same(before, getattr(method, name))
         ]
         if changed:
             raise ValueError(
                 f"{type(self).__name__} cannot train on from the fit before, whose networks were "
-                f"made for something else: {', and '.join(changed)}. {self._how_to_start_anew()}"
+                f"made for something else: {', and '.join(changed)}. {HOW_TO_START_ANEW}"
             )
         try:
             return read(method, generator, reset=False)
         except ValueError as error:
             if "features as input" not in str(error):
                 raise
-            raise ValueError(f"{error} {self._how_to_start_anew()}") from error
-
-    def _how_to_start_anew(self) -> str:
-        return (
-            "Set warm_start=False and call fit to start anew, or clone the estimator to stream to "
-            "new networks."
-        )
+            raise ValueError(f"{error} {HOW_TO_START_ANEW}") from error
 
     def _start(
         self, method: Method, data: Any, generator: Generator, max_iter: int | None
@@ -373,7 +386,7 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         if strange:
             warn_user(
                 f"{type(self).__name__} trains on in the coordinates of its first fit, and "
-                f"{strange}: there its networks know nothing. {self._how_to_start_anew()}"
+                f"{strange}: there its networks know nothing. {HOW_TO_START_ANEW}"
             )
         return method.carry_on(learned, data), self._state
 
@@ -387,7 +400,6 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
             **{f"{name}_": getattr(method, name) for name in method.shown},
             **data.attributes,
             "_learned": learned,
-            "_made_of": {name: getattr(method, name) for name in method.lasting},
             "loss_curve_": list(state.loss_curve),
             "n_iter_": state.iteration,
             **self._attributes(learned),
@@ -401,16 +413,14 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         self.converged_ = _ended_well(result)
 
     @contextmanager
-    def _features_of_success(self) -> Iterator[None]:
-        """Keep the features of the fit before, if there is one, when this one raises."""
-        before = {name: vars(self)[name] for name in _FEATURES if name in vars(self)}
+    def _unchanged_by_failure(self) -> Iterator[None]:
+        """Leave the fit before, or no fit, when this one raises, however late."""
+        before = dict(self.__dict__)
         try:
             yield
         except BaseException:
-            if hasattr(self, "_learned"):
-                for name in _FEATURES:
-                    self.__dict__.pop(name, None)
-                self.__dict__.update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _training_components(self) -> Optimizer:

@@ -64,7 +64,8 @@ class LearnedTransport(Learned):
     rows : tuple of Tensor of shape (n, n_features), (m, n_features)
         Training rows of both sides, in the units of the data and float64, to compute values on.
     reach : tuple of float
-        Root mean square of the rows, of both sides, that the coordinates were chosen for.
+        Median distance from the centre, for each feature, of the rows of both sides that the
+        coordinates were chosen for.
     """
 
     frame: Frame
@@ -121,8 +122,7 @@ class TwoSampleMethod(Method[LearnedT]):
         """Say which side is far outside of the coordinates."""
         found = _reach(learned.frame, data)
         far = [
-            f"the {name} rows are {now / max(before, _LEAST_REACH):.3g} times as far from their "
-            "centre as those were"
+            f"the {name} rows are more than {_FAR:g} times as far from their centre as those were"
             for name, now, before in zip(("source", "target"), found, learned.reach, strict=True)
             if now > _FAR * max(before, _LEAST_REACH)
         ]
@@ -161,9 +161,12 @@ def _kept(data: Samples) -> tuple[Tensor, Tensor]:
 
 
 def _reach(frame: Frame, data: Samples) -> tuple[float, ...]:
-    """Root mean square of the numbers of both samples in their coordinates."""
+    """Median distance of both samples from the centre of their coordinates, for each feature.
+
+    The median: a few rows far away say nothing about the others.
+    """
     sides = frame.source_rows(data.source), frame.target_rows(data.target)
-    return tuple(float(rows.square().mean().sqrt()) for rows in sides)
+    return tuple(float(rows.square().mean(1).sqrt().median()) for rows in sides)
 
 
 def _held_out(

@@ -1,7 +1,7 @@
 """Maximin training: a map against a potential, for strong and weak costs."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -22,7 +22,7 @@ from skot.numerics.subsample import spread_rows
 from skot.potentials import Frame, LinearFrame, TranslationFrame
 from skot.training import TrainingState
 from skot.transport._neural.networks import build_module, network_coordinates
-from skot.transport._neural.two_samples import TwoSampleMethod
+from skot.transport._neural.two_samples import Samples, TwoSampleMethod
 from skot.transport._neural_ot.model import LearnedMaps, draw_images
 
 #: Rows a side of the divergence on held-out rows.
@@ -224,6 +224,10 @@ class MaximinMethod(TwoSampleMethod[LearnedMaps]):
             noise=self.noise,
             noise_bank=self.noise.bank(width, generator) if width else None,
         )
+
+    def carry_on(self, learned: LearnedMaps, data: Samples) -> LearnedMaps:
+        """Take the components of now, which are like those before, and the new rows."""
+        return replace(super().carry_on(learned, data), cost=self.cost, noise=self.noise)
 
     def _frame(self, source: Tensor, target: Tensor) -> Frame:
         if getattr(self.transport_map, "reads_images", False):

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from skot import LagrangianOT, MetaOTRegressor, MetaW2GN, NeuralOT, W2GNTransport
 from skot.costs import HillObstacle, KineticPotential, PrecomputedCost
-from skot.networks import ICNN, DualMLP, HyperNetwork, MLPMap, MLPPotential, SplinePath
+from skot.networks import (
+    ICNN,
+    DeepSets,
+    DualMLP,
+    HyperNetwork,
+    MLPMap,
+    MLPPotential,
+    SplinePath,
+)
 
 RNG = np.random.RandomState(0)
 X, Y = RNG.normal(size=(60, 2)), 2.0 * RNG.normal(size=(50, 2)) + 1.0
@@ -118,6 +127,112 @@ def test_architectures_from_elsewhere():
         transport.set_params(potential=Own(4)).fit(X, Y)
 
 
+class Counting:
+    """A Lagrangian, and an architecture, that note how often they were used."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, x, v, t):
+        self.count += 1
+        return 0.5 * v.square().sum(-1)
+
+    def build(self, n_features, *, generator):
+        self.count += 1
+        return MLPPotential((8,)).build(n_features, generator=generator)
+
+    def method(self, x, v, t):
+        return 0.5 * v.square().sum(-1)
+
+
+@pytest.mark.parametrize("own", [Counting(), Counting().method], ids=["object", "method"])
+def test_objects_that_change_while_they_are_used(own):
+    transport = lagrangian(lagrangian=own).fit(X, Y)
+    assert transport.fit(X, Y).partial_fit(X, Y).n_iter_ > 4
+
+
+def test_architectures_that_change_while_they_are_used():
+    assert w2gn(potential=Counting()).fit(X, Y).fit(X, Y).n_iter_ == 4
+
+
+def half_square(x, v, t):
+    return 0.5 * v.square().sum(-1)
+
+
+def twice_that(x, v, t):
+    return v.square().sum(-1)
+
+
+def test_another_function_is_another_cost():
+    transport = lagrangian(lagrangian=half_square).fit(X, Y)
+    transport.fit(X, Y)
+    with pytest.raises(ValueError, match=r"lagrangian was .*half_square.* and is .*twice_that"):
+        transport.set_params(lagrangian=twice_that).fit(X, Y)
+
+
+def test_none_is_what_it_stands_for():
+    meta = MetaW2GN(n_points=16, code_size=4, **SMALL).fit(CLOUDS)
+    assert meta.set_params(encoder=DeepSets()).fit(CLOUDS).n_iter_ == 4
+    with pytest.raises(ValueError, match=r"encoder was DeepSets\(\) and is DeepSets\(hidden"):
+        meta.set_params(encoder=DeepSets(hidden_layer_sizes=(4,))).fit(CLOUDS)
+
+
+# --- fits that fail, however late ------------------------------------------------------
+
+
+class Late:
+    """A callback that fails when everything is done."""
+
+    max_propagation_depth = None
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "fit":
+            raise RuntimeError("late")
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+def test_a_fit_that_fails_at_its_end_leaves_the_one_before(make):
+    transport = make(warm_start=False).fit(X, Y)
+    before, attributes = transport.transform(X), {**vars(transport)}
+    transport.set_callbacks(Late())
+    with pytest.raises(RuntimeError, match="late"):
+        transport.fit(np.column_stack([X, X[:, 0]]), np.column_stack([Y, Y[:, 0]]))
+    transport.set_callbacks()
+    assert_array_equal(transport.transform(X), before)
+    assert transport.n_features_in_ == 2
+    assert {key: vars(transport)[key] for key in attributes if key[0] != "_"} == {
+        key: value for key, value in attributes.items() if key[0] != "_"
+    }
+    fresh = make().set_callbacks(Late())
+    with pytest.raises(RuntimeError, match="late"):
+        fresh.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        fresh.transform(X)
+
+
+def test_a_search_for_proximity_that_is_interrupted(monkeypatch):
+    hill = {"lagrangian": KineticPotential(HillObstacle()), "warm_start": False}
+    transport = lagrangian(**hill).fit(X, Y)
+    before = transport.transform(X)
+
+    def interrupted(learned):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skot.transport._lagrangian.estimator.best_proximity", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        transport.fit(X + 1.0, Y)
+    assert_array_equal(transport.transform(X), before)
+
+
 # --- coordinates that no longer fit ----------------------------------------------------
 
 
@@ -149,6 +264,24 @@ def test_rows_like_those_before_are_not(make):
         warnings.simplefilter("error")
         transport.fit(X[:10], Y + 0.5).partial_fit(1.5 * X, Y[:7])
         transport.set_params(warm_start=False).fit(X + 100.0, Y)
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+def test_a_few_rows_far_away_are_not_warned_of(make):
+    transport = make().fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        transport.partial_fit(np.concatenate([X, X[:1] + 100.0]), Y)
+
+
+def test_streams_are_warned_of_once():
+    stream = w2gn().partial_fit(X, Y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for k in range(4):
+            stream.partial_fit((5.0 + k) * X, Y)
+    assert len(caught) == 1
 
 
 def test_a_sample_that_was_a_point_has_coordinates_too():
