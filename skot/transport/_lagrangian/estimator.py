@@ -326,12 +326,9 @@ class LagrangianOT(BaseNeuralTransport):
             self.preconditioning,
         )
 
-    def _fit(self, read: Read, X: Any, y: Any) -> Self:
-        with self._unchanged_by_failure():
-            super()._fit(read, X, y)
-            if self._chooses_proximity():
-                self._use_solver(default_solver(best_proximity(self._learned)))
-        return self
+    def _conclude(self) -> None:
+        if self._chooses_proximity():
+            self._use_solver(default_solver(best_proximity(self._learned)))
 
     def _partial_fit(self, read: Read) -> Self:
         chosen = self.c_transform_solver_ if hasattr(self, "_learned") else None

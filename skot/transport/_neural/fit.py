@@ -266,6 +266,9 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         """Public attributes that are made of what was learned."""
         return {}
 
+    def _conclude(self) -> None:
+        """Choose what is chosen after ``fit``, with the fitted estimator at hand."""
+
     def _convergence_messages(self) -> list[str]:
         """What speaks against training that ended well, to be warned of."""
         return []
@@ -308,6 +311,7 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
                 )
                 self._store(attributes(state), state, data, result)
                 self._made_of = made_of
+            self._conclude()
         self._warn_if_not_converged(result)
         return self
 
