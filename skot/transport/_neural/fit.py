@@ -287,7 +287,9 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
             generator = check_generator(self.random_state)
             data = self._read_alike(method, read, generator, carries_on)
             if carries_on:
-                learned, state = self._carry_on(method, data)
+                # A copy, since training changes it, and may fail.
+                state = copy.deepcopy(self._state)
+                learned = self._carry_on(method, data, state)
                 state.updaters, state.averages = method.updates(state.modules, self.max_iter)
             else:
                 learned, state = self._start(method, data, generator, self.max_iter)
@@ -318,12 +320,13 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
     def _partial_fit(self, read: Read) -> Self:
         """Train on one pass over the rows, from where training stands."""
         with self._unchanged_by_failure():
-            carries_on = hasattr(self, "_state")
+            # A copy, since training changes it, and may fail.
+            state = copy.deepcopy(self._state) if hasattr(self, "_state") else None
             method, made_of = self._resolved()
-            generator = self._state.generator if carries_on else check_generator(self.random_state)
-            data = self._read_alike(method, read, cast(Generator, generator), carries_on)
-            if carries_on:
-                learned, state = self._carry_on(method, data)
+            generator = check_generator(self.random_state) if state is None else state.generator
+            data = self._read_alike(method, read, cast(Generator, generator), state is not None)
+            if state is not None:
+                learned = self._carry_on(method, data, state)
             else:
                 learned, state = self._start(method, data, cast(Generator, generator), None)
             for updater in state.updaters.values():
@@ -383,16 +386,16 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
         updates = method.updates(learned.modules, max_iter)
         return learned, TrainingState(learned.modules, *updates, generator)
 
-    def _carry_on(self, method: Method, data: Any) -> tuple[Learned, TrainingState]:
+    def _carry_on(self, method: Method, data: Any, state: TrainingState) -> Learned:
         """What was learned with the networks in training, which differ from those in use."""
-        learned = self._learned.with_modules(self._state.modules)
+        learned = self._learned.with_modules(state.modules)
         strange = method.strangeness(learned, data)
         if strange:
             warn_user(
                 f"{type(self).__name__} trains on in the coordinates of its first fit, and "
                 f"{strange}: there its networks know nothing. {HOW_TO_START_ANEW}"
             )
-        return method.carry_on(learned, data), self._state
+        return method.carry_on(learned, data)
 
     def _fitted_attributes(
         self, method: Method, learned: Any, state: TrainingState, data: Any

@@ -219,6 +219,25 @@ def test_a_fit_that_fails_at_its_end_leaves_the_one_before(make):
         fresh.transform(X)
 
 
+@pytest.mark.parametrize("make", TRANSPORTS)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_that_fails_leaves_what_it_goes_on_from(monkeypatch, make, method):
+    transport, twin = make().fit(X, Y), make().fit(X, Y)
+
+    def train(step, state, **options):
+        step(state.iteration)
+        raise FloatingPointError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skot.transport._neural.fit.train", train)
+        with pytest.raises(FloatingPointError):
+            getattr(transport, method)(X, Y)
+    for each in (transport, twin):
+        each.partial_fit(X, Y)
+    assert_array_equal(transport.transform(X), twin.transform(X))
+    assert transport.loss_curve_ == twin.loss_curve_
+
+
 def test_a_search_for_proximity_that_is_interrupted(monkeypatch):
     hill = {"lagrangian": KineticPotential(HillObstacle()), "warm_start": False}
     transport = lagrangian(**hill).fit(X, Y)
