@@ -14,6 +14,7 @@ import time
 import torch
 from _harness import RESULTS, Store, argument_parser, pin, report
 from _problems import Problem
+from _second_derivatives_render import times_the_value
 from render import render_all
 
 from skot.costs import PrecomputedCost, SquaredEuclidean
@@ -21,6 +22,8 @@ from skot.solvers import sinkhorn
 
 #: Relative epsilon and tolerance of the large problem, and the repetitions.
 LARGE, REPEATS = Problem(2000, 16, 0.05, 1e-4), 9
+#: What is measured, and whether nothing of the size of the plan may be held.
+CALLS = ("value", "gradient", "product", "streamed value", "streamed product")
 #: Relative epsilons, and tolerance, of the comparison with differences.
 EPSILONS, TOL, STEP = (1.0, 0.1, 0.01), 1e-12, 1e-5
 
@@ -38,8 +41,11 @@ def large_times(what: str, answers: multiprocessing.SimpleQueue, core: int | Non
     x, y, epsilon = clouds(LARGE)
     direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
 
+    storage = "stream" if what.startswith("streamed") else "auto"
+
     def value(points):
-        return sinkhorn(points, y, epsilon=epsilon, tol=LARGE.tol).dual_value
+        options = {"epsilon": epsilon, "tol": LARGE.tol, "storage": storage}
+        return sinkhorn(points, y, **options).dual_value
 
     def gradient():
         points = x.clone().requires_grad_(True)
@@ -50,7 +56,7 @@ def large_times(what: str, answers: multiprocessing.SimpleQueue, core: int | Non
     def call():
         """Return the processor time of what is asked for."""
         start = time.process_time()
-        if what == "value":
+        if what.endswith("value"):
             value(x)
         elif what == "gradient":
             gradient()
@@ -113,18 +119,17 @@ def main() -> None:
     store = Store(args.output, fresh=args.fresh)
     store.begin()
     context = multiprocessing.get_context("spawn")
-    for what in ("value", "gradient", "product"):
+    for what in CALLS:
         answers = context.SimpleQueue()
         process = context.Process(target=large_times, args=(what, answers, args.core))
         process.start()
         seconds, peak, _ = answers.get()
         process.join()
         store.put(what, seconds=seconds, peak=peak, n=LARGE.n, d=LARGE.d)
-    value = store.cells["value"]
-    for what in ("value", "gradient", "product"):
+    for what in CALLS:
         cell = store.cells[what]
-        ratio = cell["seconds"] / value["seconds"]
-        text = f"{what:9s} {1e3 * cell['seconds']:8.1f} ms, {ratio:5.2f} times the value"
+        ratio = times_the_value(store.cells, what)
+        text = f"{what:16s} {1e3 * cell['seconds']:8.1f} ms, {ratio:5.2f} times the value"
         report(f"{text}; {cell['peak']:6.1f} MB")
     for epsilon in EPSILONS:
         store.put(f"epsilon={epsilon}", epsilon=epsilon, **errors(epsilon))

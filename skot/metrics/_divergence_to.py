@@ -7,6 +7,7 @@ from torch import Tensor
 from skot.costs import SquaredEuclidean
 from skot.measures import EmpiricalMeasure
 from skot.metrics._sinkhorn import SinkhornDivergence, sinkhorn_divergence
+from skot.numerics.linalg import equal_weights
 from skot.utils._warnings import warn_not_converged
 
 #: Scores compare at most this many rows a side.
@@ -17,7 +18,7 @@ _SHARE = 0.05
 
 def divergence_epsilon(y: Tensor, weights: Tensor | None = None) -> float:
     """Regularisation of divergences to a target of shape (m, n_features)."""
-    weights = y.new_full((len(y),), 1.0 / len(y)) if weights is None else weights
+    weights = equal_weights(y) if weights is None else weights
     # A target without a spread fixes no scale, and any will do.
     return _SHARE * SquaredEuclidean().scale(y, y, weights, weights) or 1.0
 
