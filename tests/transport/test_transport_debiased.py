@@ -197,6 +197,15 @@ def test_a_row_that_sets_the_unit_is_warned_of():
             SinkhornTransport(**params).fit(X, Y)
 
 
+def test_two_clusters_are_no_outliers():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    X[::3] += 500.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SinkhornTransport(residual=0).fit(X, X + 1.0)
+
+
 @pytest.mark.parametrize("d", [1, 2, 10])
 @pytest.mark.parametrize("draw", ["normal", "exponential", "uniform", "laplace"])
 def test_distributions_without_outliers_are_not_warned_of(draw, d):

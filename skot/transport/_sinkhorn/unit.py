@@ -11,6 +11,8 @@ from skot.utils._warnings import warn_user
 _FAR, _FAR_SHARE = 10.0, 1.0 - 1.0 / 1.4
 #: The median of fewer rows does not say what is far.
 _FEW_ROWS = 50
+#: Larger shares of a sample are no outliers but a part of it, as in two tight clusters.
+_FEW_FAR = 0.1
 
 
 def unit_of_epsilon(
@@ -40,6 +42,8 @@ def _warn_if_few_rows_set_it(*samples: EmpiricalMeasure) -> None:
         total += float(squares.sum())
         if len(distances) >= _FEW_ROWS and typical > 0:
             is_far = distances > _FAR * typical
+            if float(sample.weights[is_far].sum()) > _FEW_FAR:
+                continue
             n_far, far = n_far + int(is_far.sum()), far + float(squares[is_far].sum())
     if far > _FAR_SHARE * total:
         warn_user(
