@@ -68,10 +68,11 @@ def debiased_section(cells: dict) -> str:
     problems = len({(cell["kind"], cell["d"], cell["n"]) for cell in cells.values()})
     return f"""## The debiased entropic map
 
-Mean squared error of `SinkhornTransport` over that with `residual=0`, the plain entropic map, at the
-same epsilon: geometric mean over {problems} problems (least to largest), errors averaged over
-{draws} draws each. Linear maps and maps of the kind of the Wasserstein-2 benchmark in 2, 10, 64, 256
-dimensions, 200, 500 and 2000 rows a side, 1000 new rows. Draws of other seeds chose the rule for
-`"auto"`. Errors on training rows are {min(shares):.2f} to {max(shares):.2f} times those on new rows.
+Mean squared error of `SinkhornTransport` over that with `residual=0`, the plain entropic map, at
+the same epsilon: geometric mean over {problems} problems (least to largest), errors averaged over
+{draws} draws each. Linear maps and maps of the kind of the Wasserstein-2 benchmark in 2, 10, 64
+and 256 dimensions, 200, 500 and 2000 rows a side, 1000 new rows. Draws of other seeds chose the
+rule for `"auto"`. Errors on training rows are {min(shares):.2f} to {max(shares):.2f} times those on
+new rows.
 
 """ + table(header, lines(cells))
