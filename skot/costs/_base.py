@@ -8,7 +8,9 @@ overrides makes something faster or possible:
   product per tile;
 * :meth:`Cost.standardize`: invariances of the cost, used to solve in well-scaled coordinates;
 * :meth:`Cost.twist`: the inverse of ``y -> grad_x c(x, y)``, which turns an averaged gradient
-  into a map.
+  into a map;
+* :meth:`Cost.interpolate`: where mass is on its way, for costs of points that are not joined by
+  straight lines.
 """
 
 from typing import NamedTuple
@@ -245,3 +247,41 @@ class Cost(Component):
             averaged = (self.pairwise(point, y.clone()) * weights.clone()).sum()
             (gradient,) = torch.autograd.grad(averaged, point)
         return self.twist(x, gradient)
+
+    def interpolate(self, x: Tensor, y: Tensor, t: float) -> Tensor:
+        r"""Say where mass is at a time of its way, row by row: on the path of least cost.
+
+        For a convex function of the difference, :math:`c(x, y) = h(x - y)`, the path is the
+        straight line :math:`(1 - t)\, x + t\, y` [1]_, and the base class returns that if
+        `translation_invariant`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points at time 0.
+        y : Tensor of shape (n, n_features)
+            Points at time 1.
+        t : float
+            Time, from 0 to 1.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_features)
+            Points at time t.
+
+        Raises
+        ------
+        NotImplementedError
+            For a cost whose paths are not known.
+
+        References
+        ----------
+        .. [1] McCann, R. (1997). A convexity principle for interacting gases. Advances in
+           Mathematics, 128(1), 153-179.
+        """
+        if not self.translation_invariant:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not say on which paths mass moves: it depends on more "
+                "than y - x, so that they need not be straight. Implement interpolate(x, y, t)."
+            )
+        return torch.lerp(x, y, t)

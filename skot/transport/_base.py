@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skot.base import ComponentParamsMixin
+from skot.costs import Cost, SquaredEuclidean
 from skot.measures import EmpiricalMeasure, reference_sample
 from skot.metrics import at_most, divergence_to, warn_if_not_solved
+from skot.utils._points import check_time
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, to_tensor
 from skot.utils.validation import DomainSplit, split_domains
@@ -171,6 +173,46 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         split = split_domains(self, X, reset=False)
         return self._restore(self._inverse_map(self._to_compute(split.X_source)), X, split)
 
+    def transport_at(self, X: Any, t: float) -> Any:
+        r"""Transport source rows for a part of the time: displacement interpolation.
+
+        Mass moves on the paths of least cost at constant speed. They are straight lines,
+        :math:`(1 - t)\, x + t\, T(x)` [1]_, unless the cost says otherwise: great circles on
+        the sphere (of directions, so that rows count as unit vectors), paths of least action under
+        a Lagrangian. Of a transport that splits mass, it is the mean of the places where the
+        parts of a row are at that time, as ``transform`` is at the end.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows.
+        t : float
+            Time, from 0 (the source) to 1 (what ``transform`` returns). One number: call again for
+            another time.
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Where the rows are at that time, with the dtype of `X` for float32 and float64; a
+            tensor if `X` is one.
+
+        Raises
+        ------
+        ValueError
+            If the time is not a number in [0, 1].
+        NotImplementedError
+            For a cost whose paths are not known, or which gives no map.
+
+        References
+        ----------
+        .. [1] McCann, R. (1997). A convexity principle for interacting gases. Advances in
+           Mathematics, 128(1), 153-179.
+        """
+        check_is_fitted(self)
+        t = check_time(t)
+        split = split_domains(self, X, reset=False)
+        return self._restore(self._map_at(self._to_compute(split.X_source), t), X, split)
+
     def score(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
     ) -> float:
@@ -228,6 +270,12 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         """Transport source points (n, n_features), with the labels (n,) of training rows."""
         raise NotImplementedError
+
+    def _map_at(self, x: Tensor, t: float) -> Tensor:
+        """Transport source points for a part of the time."""
+        cost = getattr(self, "cost_", None)
+        paths = cost if isinstance(cost, Cost) else SquaredEuclidean()
+        return paths.interpolate(x, self._map(x, None), t)
 
     def _map_to_score(self, x: Tensor) -> Tensor:
         """Transport source points as the score looks at them: new rows, without labels."""
