@@ -20,6 +20,7 @@ from torch import Tensor
 
 from skot.base import Component
 from skot.numerics.tiles import row_tiles
+from skot.utils._brief import brief_repr
 
 
 class FactorizedCost(NamedTuple):
@@ -41,6 +42,8 @@ class FactorizedCost(NamedTuple):
     right: Tensor
     row: Tensor
     column: Tensor
+
+    __repr__ = brief_repr
 
 
 class StandardizedPair(NamedTuple):
@@ -68,6 +71,8 @@ class StandardizedPair(NamedTuple):
     row: Tensor
     column: Tensor
 
+    __repr__ = brief_repr
+
 
 class Cost(Component):
     """Base class of ground costs.
@@ -86,6 +91,12 @@ class Cost(Component):
     tensor([[3.]])
     """
 
+    _remedy = (
+        "Of a function, make a subclass of skot.costs.Cost whose method pairwise(x, y) returns the "
+        "costs of all pairs, a tensor of shape (n, m). A matrix of costs between fixed points is "
+        "skot.costs.PrecomputedCost(matrix), for skot.solvers.sinkhorn(cost=..., a=..., b=...) and "
+        "MetaOTRegressor: it knows nothing of new rows."
+    )
     #: Whether ``c(x + t, y + t) = c(x, y)``: then points are taken near the origin first, which
     #: keeps the digits of clouds that are far from it.
     translation_invariant = False

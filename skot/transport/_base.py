@@ -17,7 +17,10 @@ from skot.base import ComponentParamsMixin
 from skot.costs import Cost, SquaredEuclidean
 from skot.measures import EmpiricalMeasure, reference_sample
 from skot.metrics import at_most, divergence_to, warn_if_not_solved
+from skot.utils._brief import brief_repr
+from skot.utils._pickling import packed, unpacked
 from skot.utils._points import check_time
+from skot.utils._warnings import is_handed_on, warn_user
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, to_tensor
 from skot.utils.validation import DomainSplit, split_domains
@@ -43,6 +46,8 @@ class FittedTarget:
     measure: EmpiricalMeasure
     is_reference: bool
     is_stacked: bool
+
+    __repr__ = brief_repr
 
 
 class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -74,6 +79,9 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         shape (n,), else None.
     ``_inverse_map(y)``
         To be written. Transports target points back.
+    ``_uses_labels()``
+        To be written where ``fit`` makes use of labels: returns whether it does. The base class
+        looks for a parameter ``class_reg``, and warns of labels that take the place of a target.
 
     Fitted attributes that are NumPy arrays, like those of scikit-learn, can be pickled and loaded
     on any machine.
@@ -265,6 +273,12 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         warn_if_not_solved(f"The score of {type(self).__name__}", [divergence])
         return -float(divergence.value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return packed(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpacked(state))
+
     # For subclasses
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
@@ -289,6 +303,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         self, X: Any, split: DomainSplit, reference: str, random_state: Any
     ) -> tuple[EmpiricalMeasure, FittedTarget]:
         """Turn the validated samples into measures on the device of the computation."""
+        self._warn_of_unused_labels(split, reference)
         device = resolve_device(getattr(self, "device", None), like=X)
         source = _measure(split.X_source, split.weight_source, device)
         if split.X_target is None:
@@ -298,6 +313,24 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         else:
             target = _measure(split.X_target, split.weight_target, device)
         return source, FittedTarget(target, split.X_target is None, split.source_mask is not None)
+
+    def _uses_labels(self) -> bool:
+        """Whether ``fit`` makes use of class labels."""
+        return getattr(self, "class_reg", 0) > 0
+
+    def _warn_of_unused_labels(self, split: DomainSplit, reference: str) -> None:
+        """Say that labels do not make a target, unless a pipeline hands them to all its steps."""
+        if split.y_source is None or split.X_target is not None or self._uses_labels():
+            return
+        if is_handed_on(self):
+            return
+        name = type(self).__name__
+        warn_user(
+            f"y is one-dimensional, so {name} takes it for labels, of which it makes no use, and "
+            f"there is no target: rows go to the reference distribution {reference!r}. Pass the "
+            "target sample as a two-dimensional y (y.reshape(-1, 1) for one feature), or mark its "
+            "rows in X by sample_domain; if the reference is what you want, pass y=None."
+        )
 
     # Arrays in, arrays out
 

@@ -20,6 +20,7 @@ from skot.solvers import (
     sinkhorn_class_regularized,
 )
 from skot.transport._base import BaseTransport
+from skot.utils._brief import named
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context
 from skot.utils._warnings import warn_not_converged
@@ -340,7 +341,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         if self.converged_:
             return
         warn_not_converged(
-            f"SinkhornTransport did not converge: the marginal error is "
+            f"{named(self, 'epsilon')} did not converge: the marginal error is "
             f"{self.marginal_error_:.1e} after {self.n_iter_} iterations, more than "
             f"tol={self.tol:g}. Increase max_iter, epsilon or tol."
         )

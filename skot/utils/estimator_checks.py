@@ -6,6 +6,7 @@ They are meant for the authors of transports, inside and outside this package.
 import copy
 import functools
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -183,7 +184,12 @@ def check_reference(estimator: Any) -> None:
     moved = transport.fit(X + 5.0).transform(X + 5.0)
     assert np.linalg.norm(moved.mean(axis=0)) <= 0.5
     labels = np.arange(len(X)) % 2
-    assert_array_equal(_prepare(estimator).fit(X + 5.0, labels).transform(X + 5.0), moved)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # they are of no use here, and may be warned of
+        transport.fit(X + 5.0, labels)
+    assert_array_equal(transport.transform(X + 5.0), moved)
 
 
 def check_leaves_no_trace(estimator: Any) -> None:
