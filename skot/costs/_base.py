@@ -8,7 +8,9 @@ overrides makes something faster or possible:
   product per tile;
 * :meth:`Cost.standardize`: invariances of the cost, used to solve in well-scaled coordinates;
 * :meth:`Cost.twist`: the inverse of ``y -> grad_x c(x, y)``, which turns an averaged gradient
-  into a map.
+  into a map;
+* :meth:`Cost.interpolate`: where mass is on its way, for costs of points that are not joined by
+  straight lines.
 """
 
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from skot.base import Component
 from skot.numerics.medians import weighted_median
 from skot.numerics.subsample import spread_rows
 from skot.numerics.tiles import row_tiles
+from skot.utils._brief import brief_repr
 
 #: Rows a side of a median cost: a quarter of a million pairs fix it to less than a per cent.
 _MEDIAN_ROWS = 512
@@ -44,6 +47,8 @@ class FactorizedCost(NamedTuple):
     right: Tensor
     row: Tensor
     column: Tensor
+
+    __repr__ = brief_repr
 
 
 class StandardizedPair(NamedTuple):
@@ -71,6 +76,8 @@ class StandardizedPair(NamedTuple):
     row: Tensor
     column: Tensor
 
+    __repr__ = brief_repr
+
 
 class Cost(Component):
     """Base class of ground costs.
@@ -89,6 +96,12 @@ class Cost(Component):
     tensor([[3.]])
     """
 
+    _remedy = (
+        "Of a function, make a subclass of skot.costs.Cost whose method pairwise(x, y) returns the "
+        "costs of all pairs, a tensor of shape (n, m). A matrix of costs between fixed points is "
+        "skot.costs.PrecomputedCost(matrix), for skot.solvers.sinkhorn(cost=..., a=..., b=...) and "
+        "MetaOTRegressor: it knows nothing of new rows."
+    )
     #: Whether ``c(x + t, y + t) = c(x, y)``: then points are taken near the origin first, which
     #: keeps the digits of clouds that are far from it.
     translation_invariant = False
@@ -320,3 +333,41 @@ class Cost(Component):
             averaged = (self.pairwise(point, y.clone()) * weights.clone()).sum()
             (gradient,) = torch.autograd.grad(averaged, point)
         return gradient
+
+    def interpolate(self, x: Tensor, y: Tensor, t: float) -> Tensor:
+        r"""Say where mass is at a time of its way, row by row: on the path of least cost.
+
+        For a convex function of the difference, :math:`c(x, y) = h(x - y)`, the path is the
+        straight line :math:`(1 - t)\, x + t\, y` [1]_, and the base class returns that if
+        `translation_invariant`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Points at time 0.
+        y : Tensor of shape (n, n_features)
+            Points at time 1.
+        t : float
+            Time, from 0 to 1.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_features)
+            Points at time t.
+
+        Raises
+        ------
+        NotImplementedError
+            For a cost whose paths are not known.
+
+        References
+        ----------
+        .. [1] McCann, R. (1997). A convexity principle for interacting gases. Advances in
+           Mathematics, 128(1), 153-179.
+        """
+        if not self.translation_invariant:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not say on which paths mass moves: it depends on more "
+                "than y - x, so that they need not be straight. Implement interpolate(x, y, t)."
+            )
+        return torch.lerp(x, y, t)

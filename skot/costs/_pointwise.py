@@ -337,6 +337,33 @@ class SphereGeodesic(Cost):
         x = _unit_rows(x)
         return super().debiased_barycenter(x, y, weights, own, own_weights, residual)
 
+    def interpolate(self, x: Tensor, y: Tensor, t: float) -> Tensor:
+        """Directions at a time of the way along the shorter arc of the great circle.
+
+        Parameters
+        ----------
+        x, y, t : Tensor, Tensor, float
+            Points and the time, as in :meth:`Cost.interpolate`.
+
+        Returns
+        -------
+        points : Tensor of shape (n, n_features)
+            Unit vectors. Of two opposite points one of the shortest ways is taken.
+        """
+        x, y = _unit_rows(x), _unit_rows(y)
+        # Unlike the arc cosine, it is accurate at both ends.
+        angle = 2.0 * torch.atan2(
+            torch.linalg.vector_norm(x - y, dim=1, keepdim=True),
+            torch.linalg.vector_norm(x + y, dim=1, keepdim=True),
+        )
+        tangent = y - (x * y).sum(1, keepdim=True) * x
+        # Between opposite points, towards the axis from which x is farthest.
+        axis = torch.nn.functional.one_hot(x.abs().argmin(1), x.shape[1]).to(x)
+        aside = axis - (x * axis).sum(1, keepdim=True) * x
+        is_opposite = torch.linalg.vector_norm(x + y, dim=1, keepdim=True) < 1e-7
+        tangent = _unit_rows(torch.where(is_opposite, aside, tangent))
+        return torch.cos(t * angle) * x + torch.sin(t * angle) * tangent
+
 
 def _unit_rows(x: Tensor) -> Tensor:
     """Rows divided by their norms, safely for tiny and huge entries; zero rows stay zero."""

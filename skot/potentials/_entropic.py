@@ -10,6 +10,8 @@ from torch import Tensor
 from skot.costs import Cost
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.tiles import row_tiles
+from skot.utils._brief import brief_repr
+from skot.utils._pickling import packed, unpacked
 
 #: Rows farther from the support than this many times its size are moved in along their ray:
 #: only their direction decides where they go, and their costs would overflow. A cost that is
@@ -49,6 +51,8 @@ class EntropicPotentials:
     g: Tensor
     cost: Cost
     epsilon: float
+
+    __repr__ = brief_repr
 
     @property
     def dual_value(self) -> float:
@@ -212,10 +216,10 @@ class EntropicPotentials:
 
     def __getstate__(self):
         # A pickle made after a fit on an accelerator must load on a machine without one.
-        return dict(self.to("cpu").__dict__)
+        return packed(dict(self.to("cpu").__dict__))
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        self.__dict__.update(unpacked(state))
 
 
 class LogitTile(NamedTuple):

@@ -29,6 +29,7 @@ from skot.transport._sinkhorn.debiasing import (
 )
 from skot.transport._sinkhorn.rows import rows_in_use
 from skot.transport._sinkhorn.unit import unit_of_epsilon
+from skot.utils._brief import named
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context
 from skot.utils._warnings import warn_not_converged
@@ -459,7 +460,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         if self.converged_:
             return
         warn_not_converged(
-            f"SinkhornTransport did not converge: the marginal error is "
+            f"{named(self, 'epsilon')} did not converge: the marginal error is "
             f"{self.marginal_error_:.1e} after {self.n_iter_} iterations, more than "
             f"tol={self.tol:g}. Increase max_iter, epsilon or tol."
         )
