@@ -27,6 +27,7 @@ from skot.transport._sinkhorn.debiasing import (
     relative_size,
     solve_to_itself,
 )
+from skot.transport._sinkhorn.duration import announce_long_fit
 from skot.transport._sinkhorn.rows import rows_in_use
 from skot.transport._sinkhorn.unit import unit_of_epsilon
 from skot.utils._brief import named
@@ -288,6 +289,14 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         self.cost_ = check_cost(self.cost)
         unit = unit_of_epsilon(self.scale_cost, self.cost_, source, target)
         self.epsilon_ = float(self.epsilon * unit)
+        announce_long_fit(
+            type(self).__name__,
+            self.cost_,
+            self.epsilon_,
+            source,
+            target,
+            with_own=self.residual != 0,
+        )
         with iteration_hook(self, self.max_iter, X=X, y=y) as on_iteration:
             samples = (source.points, target.points)
             weights = (source.weights, target.weights)
