@@ -9,6 +9,7 @@ from skot.metrics._divergence_to import divergence_to as divergence_to
 from skot.metrics._divergence_to import judge_by as judge_by
 from skot.metrics._divergence_to import total_variance as total_variance
 from skot.metrics._divergence_to import warn_if_not_solved as warn_if_not_solved
+from skot.metrics._dual_scorer import HeldOutDualScorer
 from skot.metrics._kernel import energy_distance, maximum_mean_discrepancy
 from skot.metrics._maps import cosine_similarity, l2_uvp
 from skot.metrics._probabilities import probability_transport_loss
@@ -28,6 +29,7 @@ from skot.solvers import ProbabilityTransport, probability_transport
 
 __all__ = [
     "CircularValidationScorer",
+    "HeldOutDualScorer",
     "PredictionEntropyScorer",
     "ProbabilityTransport",
     "SinkhornDivergence",

@@ -298,8 +298,8 @@ def energy_distance(
     with independent rows drawn with the weights. With `unbiased` the last two means are over pairs
     of different rows, as in :func:`maximum_mean_discrepancy`. The unit of the distance is the
     square root of that of the data. Memory is a few MiB for any number of rows, and time
-    proportional to the number of pairs. The distance has a kink where it is zero, and where two rows of different samples meet:
-    a gradient leaves out pairs of rows that coincide, and is zero where the distance is.
+    proportional to the number of pairs. The distance has a kink where it is zero, and where two
+    rows of different samples meet: a gradient leaves out pairs of rows that coincide, and is zero where the distance is.
 
     References
     ----------

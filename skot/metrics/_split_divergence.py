@@ -175,9 +175,9 @@ def split_sinkhorn_divergence(
     the same expectation. For that all blocks have the same number of rows: where the samples have
     different sizes, the larger one is parted into more blocks, at most 16, all of which are
     compared with the halves of the smaller one, and each with the next; rows that are left over are
-    left out. Rows of unequal weight count as :math:`(\sum w)^2 / \sum w^2` rows in this, which makes the
-    expectation zero up to terms that vanish with the number of rows; rows of about the same weight
-    go to all blocks.
+    left out. Rows of unequal weight count as :math:`(\sum w)^2 / \sum w^2` rows in this, which
+    makes the expectation zero up to terms that vanish with the number of rows; rows of about the
+    same weight go to all blocks.
 
     The standard error comes from the derivatives of the values in the weights of the rows, which
     are their potentials [1]_: the value is about the mean over `X` of the potential towards `Y`
