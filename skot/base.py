@@ -8,10 +8,7 @@ from typing import Any, ClassVar
 import torch
 from sklearn.base import BaseEstimator, clone
 
-from skot.utils._sklearn import (
-    InvalidParameterError,
-    validate_parameters,
-)
+from skot.utils._sklearn import InvalidParameterError, remedy, validate_parameters
 
 __all__ = ["Component", "ComponentParamsMixin", "check_component"]
 
@@ -35,6 +32,8 @@ class ComponentParamsMixin:
         "https://skot.readthedocs.io/en/stable/generated/{public_module}.{name}.html"
     )
 
+    #: What to write in place of a plain function or a table; only used in messages.
+    _remedy: ClassVar[str] = ""
     #: The class that None stands for, by name of the parameter; only used in messages.
     _default_components: ClassVar[dict[str, Any]] = {}
 
@@ -66,6 +65,10 @@ class ComponentParamsMixin:
                 raise ValueError(self._no_component_message(name, value, sub_key))
         return super().set_params(**params)  # type: ignore[misc]
 
+    def _validate_params(self) -> None:
+        # What the decorator of ``fit`` calls, with messages that name what users can import.
+        validate_parameters(self)
+
     @classmethod
     def _get_param_names(cls) -> list[str]:
         """Read the signature of a class once, not whenever its parameters are asked for."""
@@ -76,7 +79,7 @@ class ComponentParamsMixin:
         return list(names)
 
     def _doc_link_url_param_generator(self) -> dict[str, Any]:
-        return {"public_module": _public_module(type(self)), "name": type(self).__name__}
+        return {"public_module": public_module(type(self)), "name": type(self).__name__}
 
     def _no_component_message(self, name: str, value: str | None, sub_key: str) -> str:
         default = self._default_components.get(name)
@@ -92,7 +95,7 @@ class ComponentParamsMixin:
         )
 
 
-def _public_module(cls: type) -> str:
+def public_module(cls: type) -> str:
     """Name of the shortest module that offers the class: what users import it from."""
     public = list(takewhile(lambda part: not part.startswith("_"), cls.__module__.split(".")))
     names = [".".join(public[: i + 1]) for i in range(len(public))]
@@ -201,6 +204,7 @@ def check_component(
         expected = " or ".join(_describe(one) for one in kinds)
         raise InvalidParameterError(
             f"The {name!r} parameter must be {expected}. Got {value!r} instead."
+            f"{remedy(value, kinds)}"
         )
     component = clone(value, safe=False)
     if isinstance(component, Component):

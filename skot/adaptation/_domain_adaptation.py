@@ -392,6 +392,9 @@ class DomainAdaptation(
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
+        if not hasattr(self.estimator, "__sklearn_tags__"):
+            # It is refused by fit, in words; until then there is something to show.
+            return tags
         of_estimator = get_tags(self.estimator)
         tags.estimator_type = of_estimator.estimator_type
         tags.classifier_tags = deepcopy(of_estimator.classifier_tags)

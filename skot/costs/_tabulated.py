@@ -24,6 +24,10 @@ class FixedSupportCost(Component, ABC):
     What solvers do depends on a few facts, which each cost knows of itself.
     """
 
+    _remedy = (
+        "Supports are fixed here: pass PrecomputedCost(matrix) for a matrix of costs, or "
+        "SupportCost(x, y, cost) for the points and a cost between them, a skot.costs.Cost."
+    )
     #: Whether the cost is a sum over the axes of a grid, so that the kernel is a product.
     is_separable = False
 

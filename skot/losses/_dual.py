@@ -6,6 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from skot.utils._brief import brief_repr
+
 
 @dataclass(frozen=True)
 class DualBatch:
@@ -48,6 +50,8 @@ class DualBatch:
     prediction: Tensor
     solution: Tensor
     refined: bool
+
+    __repr__ = brief_repr
 
     @cached_property
     def potential_values(self) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skot.utils._brief import brief_repr
+from skot.utils._pickling import packed, unpacked
 from skot.utils.tensors import to_tensor
 
 
@@ -29,6 +31,8 @@ class EmpiricalMeasure:
 
     points: Tensor
     weights: Tensor
+
+    __repr__ = brief_repr
 
     @classmethod
     def from_points(cls, points, weights=None, *, dtype=None, device=None) -> "EmpiricalMeasure":
@@ -70,10 +74,10 @@ class EmpiricalMeasure:
 
     def __getstate__(self):
         # A pickle made after a fit on an accelerator must load on a machine without one.
-        return {"points": self.points.cpu(), "weights": self.weights.cpu()}
+        return packed({"points": self.points.cpu(), "weights": self.weights.cpu()})
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        self.__dict__.update(unpacked(state))
 
     def without_zero_weights(self) -> "EmpiricalMeasure":
         """Drop the points that carry no mass.
@@ -87,6 +91,21 @@ class EmpiricalMeasure:
         if bool(kept.all()):
             return self
         return EmpiricalMeasure(self.points[kept], self.weights[kept])
+
+    def with_merged_rows(self) -> "EmpiricalMeasure":
+        """Merge equal points that carry mass, and drop those that carry none.
+
+        Returns
+        -------
+        measure : EmpiricalMeasure
+            The same measure, each of its points once.
+        """
+        kept = self.without_zero_weights()
+        points, places = torch.unique(kept.points, dim=0, return_inverse=True)
+        if len(points) == len(kept.points):
+            return kept
+        weights = kept.weights.new_zeros(len(points)).index_add_(0, places, kept.weights)
+        return EmpiricalMeasure(points, weights)
 
 
 def normalize_weights(weights: Tensor) -> Tensor:

@@ -299,7 +299,8 @@ def energy_distance(
     of different rows, as in :func:`maximum_mean_discrepancy`. The unit of the distance is the
     square root of that of the data. Memory is a few MiB for any number of rows, and time
     proportional to the number of pairs. The distance has a kink where it is zero, and where two
-    rows of different samples meet: a gradient leaves out pairs of rows that coincide, and is zero where the distance is.
+    rows of different samples meet: a gradient leaves out pairs of rows that coincide, and is zero
+    where the distance is.
 
     References
     ----------

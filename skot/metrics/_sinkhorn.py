@@ -11,6 +11,7 @@ from torch import Tensor
 from skot.costs import check_cost
 from skot.measures import EmpiricalMeasure
 from skot.solvers import SinkhornResult, cloud_spreads, is_cloud_batch, sinkhorn
+from skot.utils._brief import brief_repr
 from skot.utils._warnings import warn_not_converged
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import check_points
@@ -52,6 +53,8 @@ class SinkhornDivergence:
     cross: SinkhornResult
     first: SinkhornResult
     second: SinkhornResult
+
+    __repr__ = brief_repr
 
     @property
     def converged(self) -> "bool | Tensor":

@@ -9,6 +9,7 @@ from torch import Tensor
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.numerics.value_and_gradient import value_and_gradient
 from skot.potentials._linear_frame import LinearFrame
+from skot.utils._brief import brief_repr
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class BrenierPotential:
 
     module: Callable[[Tensor], Tensor]
     frame: LinearFrame
+
+    __repr__ = brief_repr
 
     def __call__(self, x: Tensor) -> Tensor:
         """Evaluate f.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from skot.potentials._frame import Frame
+from skot.utils._brief import brief_repr
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class FramedPotential:
     module: Callable[[Tensor], Tensor]
     frame: Frame
     unit: float
+
+    __repr__ = brief_repr
 
     def __call__(self, y: Tensor) -> Tensor:
         """Evaluate g.

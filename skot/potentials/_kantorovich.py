@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skot.numerics.value_and_gradient import value_and_gradient
 from skot.potentials._frame import Frame
+from skot.utils._brief import brief_repr
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class KantorovichPotential:
     coefficient: float
     unit: float
     shifted: bool
+
+    __repr__ = brief_repr
 
     def __call__(self, y: Tensor) -> Tensor:
         """Evaluate g.

@@ -14,6 +14,7 @@ from skot.numerics.linalg import (
     weighted_mean,
 )
 from skot.potentials._frame import Frame
+from skot.utils._brief import brief_repr
 
 #: What is added to the covariances of a frame: a share of the own mean variance or, where there is
 #: none, of the other one. Any frame is exact; a better conditioned one trains faster.
@@ -47,6 +48,8 @@ class LinearFrame(Frame):
     source_covariance: Tensor
     target_covariance: Tensor
     scale: float
+
+    __repr__ = brief_repr
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor, preconditioning: str) -> "LinearFrame":

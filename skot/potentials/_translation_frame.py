@@ -6,6 +6,7 @@ from torch import Tensor
 
 from skot.numerics.linalg import equal_weights, weighted_mean
 from skot.potentials._frame import Frame
+from skot.utils._brief import brief_repr
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TranslationFrame(Frame):
     source_mean: Tensor
     target_mean: Tensor
     scale: float
+
+    __repr__ = brief_repr
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor) -> "TranslationFrame":

@@ -14,6 +14,7 @@ from skot.base import Component
 from skot.numerics.action import action
 from skot.numerics.lbfgs import batched_lbfgs
 from skot.numerics.splines import PathBasis
+from skot.utils._brief import brief_repr
 from skot.utils._sklearn import Interval
 
 __all__ = ["GeodesicResult", "GeodesicSolver", "LBFGSGeodesic"]
@@ -47,6 +48,8 @@ class GeodesicResult:
     path: Tensor
     n_iter: Tensor
     converged: Tensor
+
+    __repr__ = brief_repr
 
 
 class GeodesicSolver(Component, ABC):

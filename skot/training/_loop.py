@@ -12,6 +12,7 @@ from skot.training._checkpoint import Checkpoint
 from skot.training._snapshots import Snapshots, takes_snapshot
 from skot.training._state import TrainingState
 from skot.training._stopping import NOT_FINITE, Stopping
+from skot.utils._brief import brief_repr
 
 #: Losses on an accelerator are read together, because reading one waits for the device.
 _READ_EVERY = 20
@@ -47,6 +48,8 @@ class TrainingResult:
     loss_curve: tuple[float, ...]
     best_loss: float | None
     diverged_at: int | None = None
+
+    __repr__ = brief_repr
 
     @property
     def interrupted(self) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from skot.training._averaging import WeightAverage
 from skot.training._sampler import MinibatchSampler
 from skot.training._updater import Updater
+from skot.utils._brief import brief_repr
 
 
 @dataclass(eq=False)
@@ -75,6 +76,8 @@ class TrainingState:
     validation_curve: list[tuple[int, float]] = field(default_factory=list, init=False, repr=False)
     best: dict[str, Any] | None = field(default=None, init=False, repr=False)
     run_start: tuple[int, float] = field(default=(0, 0.0), init=False)
+
+    __repr__ = brief_repr
 
     def __post_init__(self) -> None:
         if self.generator is not None and self.generator.device.type != "cpu":

@@ -14,9 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skot.base import ComponentParamsMixin
+from skot.costs import Cost, SquaredEuclidean
 from skot.measures import EmpiricalMeasure, reference_sample
 from skot.metrics import at_most, judge_by, total_variance, warn_if_not_solved
-from skot.utils._warnings import warn_user
+from skot.utils._brief import brief_repr
+from skot.utils._pickling import packed, unpacked
+from skot.utils._points import check_time
+from skot.utils._warnings import is_handed_on, warn_user
 from skot.utils.random import check_generator
 from skot.utils.tensors import resolve_device, to_tensor
 from skot.utils.validation import DomainSplit, split_domains
@@ -45,6 +49,8 @@ class FittedTarget:
     is_reference: bool
     is_stacked: bool
     source_is_weighted: bool = False
+
+    __repr__ = brief_repr
 
 
 class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -76,6 +82,9 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         shape (n,), else None.
     ``_inverse_map(y)``
         To be written. Transports target points back.
+    ``_uses_labels()``
+        To be written where ``fit`` makes use of labels: returns whether it does. The base class
+        looks for a parameter ``class_reg``, and warns of labels that take the place of a target.
 
     Fitted attributes that are NumPy arrays, like those of scikit-learn, can be pickled and loaded
     on any machine.
@@ -175,6 +184,46 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         split = split_domains(self, X, reset=False)
         return self._restore(self._inverse_map(self._to_compute(split.X_source)), X, split)
 
+    def transport_at(self, X: Any, t: float) -> Any:
+        r"""Transport source rows for a part of the time: displacement interpolation.
+
+        Mass moves on the paths of least cost at constant speed. They are straight lines,
+        :math:`(1 - t)\, x + t\, T(x)` [1]_, unless the cost says otherwise: great circles on
+        the sphere (of directions, so that rows count as unit vectors), paths of least action under
+        a Lagrangian. Of a transport that splits mass, it is the mean of the places where the
+        parts of a row are at that time, as ``transform`` is at the end.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows.
+        t : float
+            Time, from 0 (the source) to 1 (what ``transform`` returns). One number: call again for
+            another time.
+
+        Returns
+        -------
+        X_new : array of shape (n_rows, n_features)
+            Where the rows are at that time, with the dtype of `X` for float32 and float64; a
+            tensor if `X` is one.
+
+        Raises
+        ------
+        ValueError
+            If the time is not a number in [0, 1].
+        NotImplementedError
+            For a cost whose paths are not known, or which gives no map.
+
+        References
+        ----------
+        .. [1] McCann, R. (1997). A convexity principle for interacting gases. Advances in
+           Mathematics, 128(1), 153-179.
+        """
+        check_is_fitted(self)
+        t = check_time(t)
+        split = split_domains(self, X, reset=False)
+        return self._restore(self._map_at(self._to_compute(split.X_source), t), X, split)
+
     def score(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
     ) -> float:
@@ -243,11 +292,23 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         # A target without a spread has no unit.
         return -float(divergence.value) / (total_variance(target) or 1.0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return packed(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(unpacked(state))
+
     # For subclasses
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         """Transport source points (n, n_features), with the labels (n,) of training rows."""
         raise NotImplementedError
+
+    def _map_at(self, x: Tensor, t: float) -> Tensor:
+        """Transport source points for a part of the time."""
+        cost = getattr(self, "cost_", None)
+        paths = cost if isinstance(cost, Cost) else SquaredEuclidean()
+        return paths.interpolate(x, self._map(x, None), t)
 
     def _map_to_score(self, x: Tensor) -> Tensor:
         """Transport source points as the score looks at them: new rows, without labels."""
@@ -261,6 +322,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         self, X: Any, split: DomainSplit, reference: str, random_state: Any
     ) -> tuple[EmpiricalMeasure, FittedTarget]:
         """Turn the validated samples into measures on the device of the computation."""
+        self._warn_of_unused_labels(split, reference)
         device = resolve_device(getattr(self, "device", None), like=X)
         source = _measure(split.X_source, split.weight_source, device)
         if split.X_target is None:
@@ -274,6 +336,24 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
             is_reference=split.X_target is None,
             is_stacked=split.source_mask is not None,
             source_is_weighted=_is_weighted(source.weights),
+        )
+
+    def _uses_labels(self) -> bool:
+        """Whether ``fit`` makes use of class labels."""
+        return getattr(self, "class_reg", 0) > 0
+
+    def _warn_of_unused_labels(self, split: DomainSplit, reference: str) -> None:
+        """Say that labels do not make a target, unless a pipeline hands them to all its steps."""
+        if split.y_source is None or split.X_target is not None or self._uses_labels():
+            return
+        if is_handed_on(self):
+            return
+        name = type(self).__name__
+        warn_user(
+            f"y is one-dimensional, so {name} takes it for labels, of which it makes no use, and "
+            f"there is no target: rows go to the reference distribution {reference!r}. Pass the "
+            "target sample as a two-dimensional y (y.reshape(-1, 1) for one feature), or mark its "
+            "rows in X by sample_domain; if the reference is what you want, pass y=None."
         )
 
     # Arrays in, arrays out

@@ -14,10 +14,30 @@ from skot.numerics.linalg import (
     weighted_covariance,
     weighted_mean,
 )
-from skot.transport._base import BaseTransport
+from skot.transport._base import BaseTransport, FittedTarget
 from skot.utils._sklearn import Interval, StrOptions, fit_context
+from skot.utils._warnings import warn_user
 from skot.utils.tensors import to_tensor
 from skot.utils.validation import split_domains
+
+#: Rows per feature from which the map of new rows is near that between the true Gaussians. Mean
+#: squared errors of new rows, in per cent of the variance of the target, between two Gaussians
+#: drawn at random, with as many rows on both sides: medians of 20 draws (8 for 50 features).
+#:
+#: ========  ====  ====  ====  ====  ====  ====  ====  ====
+#: features    .5     1   1.2   1.5     2     3     5    10
+#: ========  ====  ====  ====  ====  ====  ====  ====  ====
+#:        5   154   118   219    63    66    39    21     7
+#:       10   115   258   190    90    57    30    18     7
+#:       20    88   228   163    77    44    21    11     5
+#:       50    82   279   117    63    37    21    11     5
+#: ========  ====  ====  ====  ====  ====  ====  ====  ====
+#:
+#: The variance of new rows is 2.1 to 4.6 times that of the target at one row per feature, up to 27
+#: times in single draws, and .03 to .6 times at a half. From 1.5 rows on, 50 / (rows per feature
+#: - 1) is near these errors. With ``shrinkage=0.1`` they are 57 to 124 at 1, 24 to 47 at 2, 10 to
+#: 19 at 5, and no longer better at 10.
+_ENOUGH_ROWS, _HARDLY_ANY_ROWS = 10, 1.5
 
 
 class GaussianTransport(BaseTransport):
@@ -35,7 +55,8 @@ class GaussianTransport(BaseTransport):
     ----------
     shrinkage : float, default=0.0
         Between 0 and 1: share of the covariances that is replaced by a multiple of the identity
-        with the same trace. Needed when there are fewer rows than features.
+        with the same trace. Needed when there are few rows for the features: with less than ten
+        rows a feature and none of it, ``fit`` warns.
     reference : {"normal", "uniform"}, default="normal"
         The target when ``fit`` is given none: the standard normal, or the uniform distribution on
         the unit cube, as a fixed quasi-random sample of 1024 points.
@@ -118,6 +139,11 @@ class GaussianTransport(BaseTransport):
         ------
         ValueError
             For bad input.
+
+        Warns
+        -----
+        UserWarning
+            If a side has fewer rows than ten times its features, and `shrinkage` is 0.
         """
         split = split_domains(self, X, y, sample_domain, sample_weight)
         source, target = self._read_samples(X, split, self.reference, self.random_state)
@@ -130,7 +156,29 @@ class GaussianTransport(BaseTransport):
         self.inverse_linear_ = gaussian_map(covariance_b, covariance_a).cpu().numpy()
         self.wasserstein_distance_ = float(distance.sqrt())
         self._target = target
+        self._warn_of_few_rows(source, target)
         return self
+
+    def _warn_of_few_rows(self, source: EmpiricalMeasure, target: FittedTarget) -> None:
+        """Say what becomes of new rows where covariances are estimated from few."""
+        # A reference is known, however few points stand for it.
+        sides = [source] if target.is_reference else [source, target.measure]
+        # Of unequal weights, as many equal ones as have the same sum of squares (Kish).
+        n_rows = round(min(1.0 / float(side.weights.square().sum()) for side in sides), 6)
+        n_features = source.points.shape[1]
+        if self.shrinkage > 0 or n_rows >= _ENOUGH_ROWS * n_features:
+            return
+        per_feature = n_rows / n_features
+        if per_feature < _HARDLY_ANY_ROWS:
+            harm = "new rows may get several times the variance of the target, or next to none"
+        else:
+            share = 0.5 / (per_feature - 1.0)
+            harm = f"new rows are off by about {100 * share:.0f} % of the target's variance"
+        warn_user(
+            f"GaussianTransport estimates covariances of {n_features} features from {n_rows:.0f} "
+            f"rows, and {harm}. Pass shrinkage, such as shrinkage=0.1, reduce the features, or "
+            f"fit on {_ENOUGH_ROWS * n_features} rows a side."
+        )
 
     def _moments(self, measure: EmpiricalMeasure) -> tuple[Tensor, Tensor]:
         covariance = weighted_covariance(measure.points, measure.weights)

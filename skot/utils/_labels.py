@@ -38,7 +38,7 @@ def _to_array(y: Any) -> Any:
 
 def _tidy_objects(y: np.ndarray) -> np.ndarray:
     """Labels (n,) of the type that objects have in common, missing ones marked."""
-    missing = np.fromiter((_is_missing(value) for value in y), dtype=bool, count=len(y))
+    missing = np.fromiter((is_missing(value) for value in y), dtype=bool, count=len(y))
     present = y[~missing]
     if all(isinstance(value, (bool, np.bool_)) for value in present) and not missing.any():
         return present.astype(bool)
@@ -61,7 +61,7 @@ def _tidy_objects(y: np.ndarray) -> np.ndarray:
     return tidy
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Tell None, NaN and the NA of pandas, whose comparison with itself is neither."""
     if value is None or type(value).__name__ == "NAType":
         return True

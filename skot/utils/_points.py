@@ -1,6 +1,6 @@
 """Validation of one sample of points, arrays and tensors alike."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,14 @@ def check_n_times(n_times: Any) -> int:
     if not isinstance(n_times, Integral) or n_times < 1:
         raise ValueError(f"n_times must be a positive integer. Got {n_times!r}.")
     return int(n_times)
+
+
+def check_time(t: Any) -> float:
+    """Return a time as a number, or raise unless it is one from 0 to 1."""
+    is_number = isinstance(t, Real) or getattr(t, "shape", None) == ()
+    if not is_number or isinstance(t, (bool, np.bool_)) or not 0.0 <= t <= 1.0:
+        raise ValueError(f"t must be one number between 0 and 1. Got {t!r}.")
+    return float(t)
 
 
 def _all_finite(X: torch.Tensor) -> bool:

@@ -4,6 +4,8 @@ With `skot.utils._callbacks`, this is the only module that imports underscored n
 scikit-learn: when they move, it is mended here.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,10 @@ __all__ = [
     "Options",
     "StrOptions",
     "check_weights",
+    "explained",
     "feature_names",
     "fit_context",
+    "remedy",
     "safe_indexing",
     "validate_parameters",
     "validate_params",
@@ -42,11 +46,40 @@ def validate_parameters(estimator: Any) -> None:
 
     It raises an `InvalidParameterError`, a `ValueError` worded as scikit-learn does.
     """
-    validate_parameter_constraints(
-        estimator._parameter_constraints,
-        estimator.get_params(deep=False),
-        caller_name=type(estimator).__name__,
-    )
+    try:
+        validate_parameter_constraints(
+            estimator._parameter_constraints,
+            estimator.get_params(deep=False),
+            caller_name=type(estimator).__name__,
+        )
+    except InvalidParameterError as error:
+        raise InvalidParameterError(explained(str(error), estimator)) from None
+
+
+def explained(message: str, estimator: Any) -> str:
+    """Return a message about a parameter with the names that users import, and with a remedy.
+
+    scikit-learn names classes by the modules in which they are written, and says of a class, or of
+    a function, in place of an instance what it is not.
+    """
+    name = re.match(r"The '(\w+)' parameter", message)
+    advice = ""
+    if name is not None and name[1] in estimator._parameter_constraints:
+        kinds = estimator._parameter_constraints[name[1]]
+        advice = remedy(getattr(estimator, name[1]), kinds)
+    return re.sub(r"\b(skot(?:\.[a-z]\w*)*)(?:\._\w+)+(?=\.[A-Z])", r"\1", message) + advice
+
+
+def remedy(value: Any, kinds: Iterable[Any]) -> str:
+    """Say what to pass in place of a class, a function or a table, where a component is due."""
+    kinds = [kind for kind in kinds if isinstance(kind, type)]
+    if isinstance(value, type):
+        is_meant = any(issubclass(value, kind) for kind in kinds)
+        return f" Pass an instance: {value.__name__}()." if is_meant else ""
+    if not (callable(value) or hasattr(value, "shape") or hasattr(value, "support_sizes")):
+        return ""
+    known = [kind._remedy for kind in kinds if getattr(kind, "_remedy", "")]
+    return f" {known[0]}" if known else ""
 
 
 def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:

@@ -6,6 +6,7 @@ They are meant for the authors of transports, inside and outside this package.
 import copy
 import functools
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -130,6 +131,28 @@ def check_inverse_near_identity(estimator: Any) -> None:
     assert error <= 0.1, f"the inverse is off by {error:.3g} times the variance"
 
 
+def check_transport_at(estimator: Any) -> None:
+    """`transport_at` begins at the rows, ends where `transform` does, and takes times between."""
+    X, Y = _gaussian_problem()
+    transport = _prepare(estimator).fit(X, Y)
+    if not hasattr(transport, "transport_at"):
+        raise SkipTest("there is no transport_at")
+    moved = transport.transform(X)
+    size = max(np.abs(X).max(), np.abs(moved).max())
+    assert_allclose(transport.transport_at(X, 0), X, atol=1e-6 * size)
+    assert_allclose(transport.transport_at(X, 1.0), moved, atol=1e-6 * size)
+    middle = transport.transport_at(X, 0.5)
+    assert middle.shape == X.shape
+    assert np.isfinite(middle).all()
+    assert_allclose(transport.transport_at(X[:5], 0.5), middle[:5], rtol=1e-6, atol=1e-6)
+    assert transport.transport_at(X.astype(np.float32), 0.5).dtype == np.float32
+    tensor = transport.transport_at(torch.from_numpy(X), 0.5)
+    assert isinstance(tensor, torch.Tensor), f"a tensor became a {type(tensor).__name__}"
+    assert_allclose(tensor.numpy(), middle, rtol=1e-6, atol=1e-6)
+    for time in (-0.1, 1.1, float("nan"), [0.0, 1.0]):
+        _raises_value_error(functools.partial(transport.transport_at, X, time), f"time {time}")
+
+
 def check_dual_below_primal(estimator: Any) -> None:
     """Weak duality: the dual value is at most the primal value of the plan, up to rounding."""
     X, Y = _gaussian_problem()
@@ -161,7 +184,12 @@ def check_reference(estimator: Any) -> None:
     moved = transport.fit(X + 5.0).transform(X + 5.0)
     assert np.linalg.norm(moved.mean(axis=0)) <= 0.5
     labels = np.arange(len(X)) % 2
-    assert_array_equal(_prepare(estimator).fit(X + 5.0, labels).transform(X + 5.0), moved)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # they are of no use here, and may be warned of
+        transport.fit(X + 5.0, labels)
+    assert_array_equal(transport.transform(X + 5.0), moved)
 
 
 def check_leaves_no_trace(estimator: Any) -> None:
@@ -321,6 +349,7 @@ _CHECKS = (
     check_shifted_gaussian,
     check_training_rows_are_new_rows,
     check_inverse_near_identity,
+    check_transport_at,
     check_dual_below_primal,
     check_reference,
     check_leaves_no_trace,

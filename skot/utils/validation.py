@@ -1,6 +1,8 @@
 """Validation of the two samples of a transport problem."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,12 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from skot.utils._labels import as_label_array, check_source_labels, known_labels
+from skot.utils._brief import brief_repr
+from skot.utils._labels import as_label_array, check_source_labels, is_missing, known_labels
 from skot.utils._points import check_points, float_types, is_plain
 from skot.utils._sklearn import check_weights, feature_names
 from skot.utils._stack import stack_domains
-from skot.utils.tensors import output_dtype, to_numpy, to_tensor
+from skot.utils.tensors import n_dimensions, output_dtype, to_numpy, to_tensor
 
 __all__ = [
     "DomainSplit",
@@ -55,6 +58,8 @@ class DomainSplit:
     weight_target: np.ndarray | None
     source_mask: np.ndarray | None
     dtype: np.dtype
+
+    __repr__ = brief_repr
 
     @property
     def target_known(self) -> np.ndarray | None:
@@ -118,7 +123,12 @@ def split_domains(
     """
     training = reset if training is None else training
     min_rows = 2 if training else 1
-    X = _validate_X(estimator, X, reset=reset, min_rows=min_rows)
+    try:
+        X = _validate_X(estimator, X, reset=reset, min_rows=min_rows)
+    except ValueError as error:
+        if sample_domain is None or "contains" not in str(error):
+            raise
+        raise ValueError(_with_side(str(error), X, sample_domain)) from error
     target, labels = _target_or_labels(estimator, X, y, sample_domain, min_rows)
     mask = None
     if sample_domain is not None:
@@ -155,44 +165,74 @@ def check_sample_domain(
     Several values of one sign are pooled. It raises a `ValueError` unless domains are signed
     integers, one a row, and of both signs if `require_both`.
     """
+    domain = _signed_integers(sample_domain, n_rows)
+    is_source = domain >= 0
+    if require_both and is_source.all() != (~is_source).all():
+        has, lacks = ("source rows (>= 0)", "target rows (< 0)")
+        has, lacks = (has, lacks) if is_source.all() else (lacks, has)
+        values = np.unique(domain)
+        shown = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+        raise ValueError(
+            f"sample_domain holds only {has}, its values are {shown}, but fit needs {lacks} too. "
+            "Rows with a value >= 0 are source, rows with a value < 0 are target: of a mask of "
+            "target rows, make np.where(is_target, -1, 1)."
+        )
+    return is_source
+
+
+_NOT_SIGNED = {
+    "b": "booleans, which have no sign",
+    "u": "unsigned integers, which cannot be negative",
+    "U": "strings",
+    "S": "strings",
+    "f": "floating point numbers",
+    "c": "complex numbers",
+    "M": "dates",
+    "m": "time spans",
+}
+
+
+def _signed_integers(sample_domain: Any, n_rows: int) -> np.ndarray:
+    """Domains (n,) as int64, one for each row, or raise and say what they are."""
+    is_array = hasattr(sample_domain, "__len__") or hasattr(sample_domain, "__array__")
+    is_one = not is_array or getattr(sample_domain, "shape", None) == ()
+    if is_one or isinstance(sample_domain, (str, bytes, Mapping, Set)):
+        kind = type(sample_domain).__name__
+        raise _bad_domain(f"one {kind} for all rows, {sample_domain!r}")
     if isinstance(sample_domain, (list, tuple)):
         # Objects, or [True, -1] would pass for integers.
         sample_domain = np.asarray(sample_domain, dtype=object)
-    domain = column_or_1d(to_numpy(sample_domain), input_name="sample_domain")
+    domain = to_numpy(sample_domain)
+    if domain.dtype.kind in "cMm":
+        raise _bad_domain(_NOT_SIGNED[domain.dtype.kind])
+    domain = column_or_1d(domain, input_name="sample_domain")
     if len(domain) != n_rows:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
             f"[{n_rows}, {len(domain)}]. sample_domain needs one entry per row of X."
         )
-    domain = _signed_integers(domain)
-    is_source = domain >= 0
-    if require_both and is_source.all() != (~is_source).all():
-        has, lacks = ("source rows (>= 0)", "target rows (< 0)")
-        has, lacks = (has, lacks) if is_source.all() else (lacks, has)
-        raise ValueError(
-            f"sample_domain holds only {has}, but fit needs {lacks} too. Rows with a value >= 0 "
-            "are source, rows with a value < 0 are target."
-        )
-    return is_source
-
-
-def _signed_integers(domain: np.ndarray) -> np.ndarray:
-    """Domains (n,) as int64, or raise where they have no sign."""
     kind = domain.dtype.kind
     if kind == "O":
+        if any(is_missing(value) for value in domain):
+            raise _bad_domain("missing values among them")
         kinds = {np.asarray(value).dtype.kind for value in domain}
-        kind = next((bad for bad in "bUSOfcu" if bad in kinds), "i")
+        kind = next((bad for bad in "bUSOfcuMm" if bad in kinds), "i")
     if kind == "i":
         return domain.astype(np.int64)
-    what = {
-        "b": "booleans, which have no sign",
-        "u": "unsigned integers, which cannot be negative",
-        "U": "strings",
-        "S": "strings",
-        "f": "floating point numbers",
-    }.get(kind, f"values of dtype {domain.dtype}")
-    raise ValueError(
-        f"sample_domain must hold signed integers (source >= 0, target < 0). Got {what}."
+    what = _NOT_SIGNED.get(kind, f"values of dtype {domain.dtype}")
+    if kind == "f":
+        numbers = domain.astype(np.float64)
+        if np.isnan(numbers).any():
+            what += ", NaN among them"
+        elif (numbers == np.round(numbers)).all():
+            what += ": convert them by .astype(int)"
+    raise _bad_domain(what)
+
+
+def _bad_domain(what: str) -> ValueError:
+    return ValueError(
+        "sample_domain must hold signed integers, one per row of X (source >= 0, target < 0). "
+        f"Got {what}."
     )
 
 
@@ -211,6 +251,20 @@ def _validate_X(estimator: Any, X: Any, *, reset: bool, min_rows: int) -> Any:
     return validate_data(estimator, X, reset=reset, **options)
 
 
+def _with_side(message: str, X: Any, sample_domain: Any) -> str:
+    """Add to a message about values that are not finite on which side they are."""
+    rows = np.asarray(to_numpy(X) if isinstance(X, torch.Tensor) else X)
+    is_source = check_sample_domain(sample_domain, len(rows))
+    is_bad = ~np.isfinite(rows.astype(np.float64)).all(axis=1)
+    sides = {
+        "source rows (sample_domain >= 0)": is_bad & is_source,
+        "target rows (sample_domain < 0)": is_bad & ~is_source,
+    }
+    where = " and ".join(f"{mask.sum()} {side}" for side, mask in sides.items() if mask.any())
+    head, newline, tail = message.partition("\n")
+    return f"{head.rstrip('.')}, in {where}.{newline}{tail}"
+
+
 def _target_or_labels(
     estimator: Any, X: Any, y: Any, sample_domain: Any, min_rows: int
 ) -> tuple[Any, np.ndarray | None]:
@@ -219,6 +273,8 @@ def _target_or_labels(
         return None, None
     # A tensor may be large and on another device: it is not brought here to be looked at.
     is_known = is_plain(y) or (isinstance(y, torch.Tensor) and y.ndim != 1)
+    if not is_known:
+        _refuse_what_is_no_sample(y, X)
     array = y if is_known else as_label_array(y)
     if array.ndim == 2 and sample_domain is None:
         return _check_target(estimator, X, y, array.shape[1], min_rows), None
@@ -230,6 +286,28 @@ def _target_or_labels(
     labels = column_or_1d(to_numpy(array), warn=True)
     check_consistent_length(X, labels)
     return None, labels
+
+
+def _refuse_what_is_no_sample(y: Any, X: Any) -> None:
+    """Raise where `y` holds names, tasks or several samples in place of one."""
+    n_rows, n_features = X.shape
+    if isinstance(y, (str, bytes)):
+        what = f"the string {y!r}: names of columns or tasks are not looked up"
+    elif isinstance(y, (Mapping, Set)):
+        what = f"a {type(y).__name__}"
+    elif isinstance(y, (list, tuple)) and any(n_dimensions(item) > 1 for item in y):
+        what = f"a {type(y).__name__} of {len(y)} arrays: samples are not told apart in y"
+    elif isinstance(y, tuple) and len(y) != n_rows and not any(map(n_dimensions, y)):
+        what = f"a tuple of {len(y)} values for {n_rows} rows: names of tasks are not looked up"
+    elif isinstance(y, (Number, np.generic)):
+        what = f"one {type(y).__name__}, {y!r}"
+    else:
+        return
+    raise ValueError(
+        f"y must be the target sample, an array of shape (n_target, {n_features}), or one label "
+        f"per row of X. Got {what}. Samples that are stacked in X are told apart by sample_domain, "
+        "one integer per row: source >= 0, target < 0."
+    )
 
 
 def _check_target(estimator: Any, X: Any, y: Any, width: int, min_rows: int) -> Any:
@@ -250,7 +328,7 @@ def _check_target(estimator: Any, X: Any, y: Any, width: int, min_rows: int) -> 
         )
     if isinstance(y, torch.Tensor) and not isinstance(X, torch.Tensor):
         y = to_numpy(y)
-    y = check_points(y, estimator=estimator, name="y", min_rows=min_rows)
+    y = check_points(y, estimator=estimator, name="y (the target sample)", min_rows=min_rows)
     if isinstance(X, torch.Tensor):
         return to_tensor(y, device=X.device)
     return y

@@ -154,7 +154,7 @@ def test_kinds_and_dtypes():
 
 
 def test_in_a_search():
-    rows, target = numpy_samples(40, 40, 6)
+    rows, target = numpy_samples(120, 120, 6)
     grid = {"gaussiantransport__shrinkage": [0.0, 1.0]}
     pipeline = make_pipeline(StandardScaler(with_std=False), GaussianTransport())
     search = GridSearchCV(pipeline, grid, cv=2).fit(rows, target)

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skot.utils import split_domains
+from skot.utils._points import check_time
 from skot.utils.estimator_checks import (
     check_dual_below_primal,
     check_transport,
@@ -64,6 +65,10 @@ class MeanShift(TransformerMixin, BaseEstimator):
     def inverse_transform(self, X):
         return self._return(self._move(split_domains(self, X, reset=False).X_source, -1), X)
 
+    def transport_at(self, X, t):
+        split = split_domains(self, X, reset=False)
+        return self._return(self._move(split.X_source, check_time(t)), X)
+
     def score(self, X, y=None, sample_weight=None, *, sample_domain=None):
         split = split_domains(self, X, y, sample_domain, sample_weight, reset=False)
         if not len(split.X_source):
@@ -90,7 +95,7 @@ def test_check_transport_reports_every_check():
 
 class OneWay(MeanShift):
     def __getattribute__(self, name):
-        if name in ("inverse_transform", "dual_value_"):
+        if name in ("inverse_transform", "dual_value_", "transport_at"):
             raise AttributeError(name)
         return super().__getattribute__(name)
 
@@ -100,6 +105,7 @@ def test_missing_ability_is_skipped():
     skipped = {name for name, result in results.items() if result.startswith("skipped: ")}
     assert skipped == {
         "check_inverse_near_identity",
+        "check_transport_at",
         "check_dual_below_primal",
         "check_reference",
     }
@@ -130,6 +136,11 @@ def test_entropy_counts_in_the_primal_value():
     check_dual_below_primal(Entropic())
     with pytest.raises(AssertionError, match="is above primal"):
         check_dual_below_primal(EntropicDualAbove())
+
+
+class AllTheWay(MeanShift):
+    def transport_at(self, X, t):
+        return self.transform(X)
 
 
 class ShortTarget(MeanShift):
@@ -262,6 +273,7 @@ class NumpyOnly(MeanShift):
         (ConstantScore, "check_score"),
         (RefusesReadOnly, "check_array_layouts"),
         (DoubleOnly, "check_dtypes"),
+        (AllTheWay, "check_transport_at"),
         (NumpyOnly, "check_torch_input"),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skot.solvers._entropic.sinkhorn import SinkhornResult, sinkhorn
+from skot.utils._brief import brief_repr
 from skot.utils.tensors import to_numpy, to_tensor
 
 #: The exponent of the penalty, and what is added to a class mass to keep its slope finite.
@@ -41,6 +42,8 @@ class ClassRegularizedResult:
     objectives: tuple[float, ...]
     n_iter: int
     errors: tuple[float, ...]
+
+    __repr__ = brief_repr
 
 
 def sinkhorn_class_regularized(

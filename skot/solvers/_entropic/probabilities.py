@@ -22,6 +22,7 @@ from skot.solvers._entropic.histograms import (
 from skot.solvers._entropic.problem import Problem, read_potential, read_problem
 from skot.solvers._entropic.settings import Settings, check_integer
 from skot.solvers.initializers import ZerosInitializer
+from skot.utils._brief import brief_repr
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class ProbabilityTransport:
     passes: Tensor
     marginal_error: Tensor
     converged: Tensor
+
+    __repr__ = brief_repr
 
 
 def probability_transport(

@@ -13,6 +13,7 @@ from torch import Tensor
 from skot.costs import GridCost, cost_matrix
 from skot.numerics.tiles import row_tiles
 from skot.solvers._entropic.grid_kernel import GridKernel
+from skot.utils._brief import brief_repr
 
 #: Costs up to this many epsilons leave products of kernel and scalings in the range of float64.
 _SCALING_RANGE = 200.0
@@ -35,6 +36,8 @@ class SemiDualPass(NamedTuple):
 
     target_potential: Tensor
     source_marginal: Tensor
+
+    __repr__ = brief_repr
 
 
 class SemiDual:

@@ -41,6 +41,7 @@ from skot.solvers._entropic.plan import DeferredPlan, EntropicPlan, attach_graph
 from skot.solvers._entropic.problem import Problem, read_potential, read_problem
 from skot.solvers._entropic.settings import Settings, check_integer
 from skot.solvers.initializers import ZerosInitializer
+from skot.utils._brief import brief_repr
 from skot.utils._threads import SerialBlas
 
 
@@ -89,6 +90,8 @@ class SinkhornResult:
     errors: tuple[float, ...]
     epsilon: "float | Tensor"
     passes: "int | Tensor"
+
+    __repr__ = brief_repr
 
     @property
     def cost_value(self) -> "float | Tensor":

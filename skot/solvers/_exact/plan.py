@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skot.numerics.tiles import row_tiles
+from skot.utils._brief import brief_repr
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class ExactPlan:
     gap: float
     relative_gap: float
     n_pivots: int = 0
+
+    __repr__ = brief_repr
 
 
 def reduce_costs(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

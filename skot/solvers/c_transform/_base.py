@@ -12,6 +12,7 @@ from skot.numerics.action import action
 from skot.numerics.lbfgs import RowMinima
 from skot.numerics.splines import PathBasis
 from skot.numerics.value_and_gradient import value_and_gradient
+from skot.utils._brief import brief_repr
 
 #: Curvature of the penalty outside the bounds, in units where a squared distance costs one half.
 _PENALTY = 10.0
@@ -40,6 +41,8 @@ class CTransformResult:
     path: Tensor
     n_iter: Tensor
     converged: Tensor
+
+    __repr__ = brief_repr
 
 
 class CTransformObjective:

@@ -4,7 +4,12 @@ Each solver is one component: ``solver.solve(potential, y, x_init)``.
 """
 
 from skot.solvers.conjugate._adam import AdamConjugate
-from skot.solvers.conjugate._base import ConjugateObjective, ConjugateResult, ConjugateSolver
+from skot.solvers.conjugate._base import (
+    ConjugateObjective,
+    ConjugateResult,
+    ConjugateSolver,
+    check_conjugate_result,
+)
 from skot.solvers.conjugate._best_so_far import BestSoFar
 from skot.solvers.conjugate._lbfgs import LBFGSConjugate
 from skot.solvers.conjugate._none import NoConjugate
@@ -17,4 +22,5 @@ __all__ = [
     "ConjugateSolver",
     "LBFGSConjugate",
     "NoConjugate",
+    "check_conjugate_result",
 ]

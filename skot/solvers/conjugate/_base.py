@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from skot.base import Component
 from skot.numerics.value_and_gradient import value_and_gradient
+from skot.utils._brief import brief, brief_repr
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,58 @@ class ConjugateResult:
     argument: Tensor
     n_iter: Tensor
     converged: Tensor
+
+    __repr__ = brief_repr
+
+
+def check_conjugate_result(result: Any, y: Tensor, method: str) -> ConjugateResult:
+    """Return what a conjugate solver gave, or raise unless it is a result for the rows asked for.
+
+    For whoever takes solvers of others: any object with a method ``solve`` may be one.
+
+    Parameters
+    ----------
+    result : object
+        What the solver returned.
+    y : Tensor of shape (n, n_features)
+        Where the conjugates were wanted.
+    method : str
+        Name of what was called, for messages.
+
+    Returns
+    -------
+    result : ConjugateResult
+        The same object; another class with the same attributes will do.
+
+    Raises
+    ------
+    TypeError
+        If it has not the attributes of a :class:`ConjugateResult`.
+    ValueError
+        If its `argument` has not the shape of `y`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skot.solvers.conjugate import LBFGSConjugate, check_conjugate_result
+    >>> y = torch.zeros(2, 1)
+    >>> result = LBFGSConjugate().solve(lambda x: x.square().sum(1), y)
+    >>> check_conjugate_result(result, y, "solve") is result
+    True
+    """
+    names = [one.name for one in fields(ConjugateResult)]
+    if not all(hasattr(result, name) for name in names):
+        raise TypeError(
+            f"{method} must return a skot.solvers.conjugate.ConjugateResult({', '.join(names)}): "
+            "for each row the conjugate, its maximiser, the evaluations spent, and whether the "
+            f"tolerance was reached. Got {brief(result)}."
+        )
+    if getattr(result.argument, "shape", None) != y.shape:
+        raise ValueError(
+            f"{method} must return one maximiser for each row, an argument of shape "
+            f"{tuple(y.shape)}. Got {brief(result.argument)}."
+        )
+    return result
 
 
 class ConjugateObjective:
@@ -157,6 +211,8 @@ class ConjugateSolver(Component, ABC):
         ------
         ValueError
             If the shapes do not fit, or `y` is not of a floating type.
+        TypeError
+            If :meth:`minimize` returns something else.
         """
         if y.ndim != 2 or not y.is_floating_point():
             raise ValueError(
@@ -171,7 +227,8 @@ class ConjugateSolver(Component, ABC):
         y = y.detach()
         with torch.no_grad():
             objective = ConjugateObjective(potential, y)
-            return self.minimize(objective, x_init.detach().to(y))
+            result = self.minimize(objective, x_init.detach().to(y))
+        return check_conjugate_result(result, y, f"{type(self).__name__}.minimize")
 
     @abstractmethod
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:

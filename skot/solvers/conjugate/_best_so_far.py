@@ -5,7 +5,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skot.solvers.conjugate._base import ConjugateObjective, ConjugateResult, ConjugateSolver
+from skot.solvers.conjugate._base import (
+    ConjugateObjective,
+    ConjugateResult,
+    ConjugateSolver,
+    check_conjugate_result,
+)
 from skot.solvers.conjugate._lbfgs import LBFGSConjugate
 from skot.utils._sklearn import HasMethods
 
@@ -46,7 +51,9 @@ class BestSoFar(ConjugateSolver):
         return getattr(self._resolved(), "refines", True)
 
     def minimize(self, objective: ConjugateObjective, x_init: Tensor) -> ConjugateResult:
-        inner = self._resolved().solve(objective.potential, objective.y, x_init)
+        solver = self._resolved()
+        inner = solver.solve(objective.potential, objective.y, x_init)
+        check_conjugate_result(inner, objective.y, f"{type(solver).__name__}.solve")
         start = -objective.value(x_init)
         # Between a start and a solution that differ by rounding, the one that has converged.
         noise = 16 * torch.finfo(start.dtype).eps * (1.0 + start.abs())

@@ -369,31 +369,12 @@ class LagrangianOT(BaseNeuralTransport):
             From the rows themselves to what ``transform`` makes of them. Memory
             O(n_rows * n_times).
         """
-        return self._followed(X, _equal_times(n_times))
-
-    def transport_at(self, X: Any, t: float) -> Any:
-        """Transport source rows for a part of the time.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-            Source rows.
-        t : float
-            Time, from 0 (the source) to 1 (the target).
-
-        Returns
-        -------
-        X_new : array of shape (n_rows, n_features)
-            Where the rows are at that time.
-
-        Raises
-        ------
-        ValueError
-            If the time is not in [0, 1].
-        """
-        if not 0.0 <= t <= 1.0:
-            raise ValueError(f"t must be between 0 and 1. Got {t!r}.")
-        return self._followed(X, torch.tensor([float(t)], dtype=torch.float64))[:, 0]
+        check_is_fitted(self)
+        times = _equal_times(n_times)
+        split = split_domains(self, X, reset=False)
+        return self._restore(
+            self._learned.followed(self._to_compute(split.X_source), times), X, split
+        )
 
     def geodesic(self, X: Any, Y: Any, n_times: int = 50) -> Any:
         """Find paths of least action between given points.
@@ -448,16 +429,11 @@ class LagrangianOT(BaseNeuralTransport):
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         return self._learned.images(x)
 
+    def _map_at(self, x: Tensor, t: float) -> Tensor:
+        return self._learned.followed(x, torch.tensor([t], dtype=torch.float64))[:, 0]
+
     def _inverse_map(self, y: Tensor) -> Tensor:
         return self._learned.origins(y)
-
-    def _followed(self, X: Any, times: Tensor) -> Any:
-        """Where source rows are at given times, of shape (n_rows, n_times, n_features)."""
-        check_is_fitted(self)
-        split = split_domains(self, X, reset=False)
-        return self._restore(
-            self._learned.followed(self._to_compute(split.X_source), times), X, split
-        )
 
     def _pairs(self, X: Any, Y: Any) -> tuple[DomainSplit, Tensor, Tensor]:
         """Check rows that are paired one by one."""

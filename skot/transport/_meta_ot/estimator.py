@@ -496,4 +496,4 @@ class MetaOTRegressor(NeuralFit, MultiOutputMixin, RegressorMixin, BaseEstimator
     # Files
 
     save = files.save
-    load = files.load
+    load = files.OfClassOrObject(files.load)

@@ -25,6 +25,7 @@ from skot.training import (
     TrainingState,
     train,
 )
+from skot.utils._brief import named
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook
 from skot.utils._equality import is_same
 from skot.utils._sklearn import Interval
@@ -449,7 +450,7 @@ class NeuralFit(CallbackSupportMixin, ComponentParamsMixin):
     def _warn_if_not_converged(self, result: TrainingResult) -> None:
         messages = self._messages_about_training(result) + self._failures()
         if messages:
-            text = f"{type(self).__name__} did not converge: {' Also, '.join(messages)}"
+            text = f"{named(self)} did not converge: {' Also, '.join(messages)}"
             warn_user(text, ConvergenceWarning)
 
     def _messages_about_training(self, result: TrainingResult) -> list[str]:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skot.base import check_component
-from skot.costs import Cost, check_cost
+from skot.costs import Cost, SquaredEuclidean, check_cost
 from skot.losses import EnergyAugmentation, GradientPenalty, StrongCost, WeakCost, WeakQuadratic
 from skot.measures import Noise
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
@@ -425,6 +425,10 @@ class NeuralOT(BaseNeuralTransport):
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         return self._learned.plan().moments(x)[0]
+
+    def _map_at(self, x: Tensor, t: float) -> Tensor:
+        paths = self.cost_.cost if isinstance(self.cost_, StrongCost) else SquaredEuclidean()
+        return paths.interpolate(x, self._map(x, None), t)
 
     def _map_to_score(self, x: Tensor) -> Tensor:
         # Conditional means are less spread than the target that the images follow.

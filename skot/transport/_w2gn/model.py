@@ -12,6 +12,7 @@ from skot.measures import reference_log_density
 from skot.numerics.log_determinant import hessian_log_determinant
 from skot.numerics.tiles import NETWORK_WIDTH, row_tiles
 from skot.potentials import BrenierPotential, LinearFrame
+from skot.solvers.conjugate import ConjugateResult, check_conjugate_result
 from skot.transport._neural.two_samples import LearnedTransport
 from skot.utils.random import check_generator
 
@@ -36,7 +37,7 @@ class LearnedPotential(LearnedTransport):
         for tile in row_tiles(len(y), NETWORK_WIDTH):
             rows = frame.target_rows(y[tile])
             with torch.no_grad():
-                result = self.conjugate_solver.solve(potential, rows, amortizer(rows))
+                result = _solve(self.conjugate_solver, potential, rows, amortizer(rows))
             points[tile] = frame.source_rows_back(result.argument)
             n_failed += int((~result.converged).sum())
         return points, n_failed
@@ -72,10 +73,16 @@ def dual_batch(modules: dict[str, nn.Module], x: Tensor, y: Tensor, solver: Any)
     refines = getattr(solver, "refines", True)
     solution = guess
     if refines:
-        solution = solver.solve(modules["potential"], y, guess).argument.detach()
+        solution = _solve(solver, modules["potential"], y, guess).argument.detach()
     return DualBatch(
         x, y, modules["potential"], modules["amortizer"], prediction, solution, refined=refines
     )
+
+
+def _solve(solver: Any, potential: nn.Module, y: Tensor, guess: Tensor) -> ConjugateResult:
+    """Ask any object with ``solve`` for the conjugates of rows (m, n_features)."""
+    result = solver.solve(potential, y, guess)
+    return check_conjugate_result(result, y, f"{type(solver).__name__}.solve")
 
 
 def dual_value(modules: dict[str, nn.Module], x: Tensor, y: Tensor, solver: Any) -> float:

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from skot import MetaOTRegressor, SinkhornTransport
-from skot.costs import GridCost, PrecomputedCost, SupportCost
+from skot.costs import GridCost, PNorm, PrecomputedCost, SupportCost
 from skot.networks import DualMLP, DualUNet
 from skot.solvers import MetaInitializer, sinkhorn
 from skot.training import Adam, CosineSchedule, EarlyStopping, ExponentialMovingAverage
@@ -343,7 +343,9 @@ def test_averages_early_stopping_and_default_networks():
 
 def test_early_stopping_that_does_not_come_warns():
     stopping = EarlyStopping(patience=100, check_every=10)
-    with pytest.warns(ConvergenceWarning, match="MetaOTRegressor did not converge"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"MetaOTRegressor\(.*max_iter=20.*\) did not converge"
+    ):
         small(stopping=stopping, max_iter=20).fit(bumps(100))
 
 
@@ -502,6 +504,77 @@ def test_files(fitted, tmp_path):
     path.write_bytes(b"something else")
     with pytest.raises(ValueError, match="cannot be read"):
         small().load(path)
+
+
+def test_a_file_is_loaded_on_the_class(fitted, tmp_path):
+    path = tmp_path / "model.pt"
+    fitted.save(path)
+    loaded = MetaOTRegressor.load(path)
+    assert isinstance(loaded, MetaOTRegressor)
+    assert_array_equal(loaded.predict(bumps(5, seed=6)), fitted.predict(bumps(5, seed=6)))
+    assert repr(loaded) == repr(fitted)
+    loaded.partial_fit(bumps(64))
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        PrecomputedCost(GRID.matrix()),
+        PrecomputedCost(GRID.matrix().numpy()),
+        PrecomputedCost(GRID.matrix().tolist()),
+        SupportCost(POINTS, POINTS, PNorm(power=1.5)),
+        SupportCost(POINTS, torch.from_numpy(POINTS), "euclidean"),
+    ],
+    ids=["tensor", "array", "list", "component", "name"],
+)
+def test_costs_come_back_from_a_file(cost, tmp_path):
+    path = tmp_path / "model.pt"
+    params = {"network": DualMLP((8,)), "optimizer": Adam(lr=1e-3, betas=(0.5, 0.9))}
+    fitted = MetaOTRegressor(cost, max_iter=1, random_state=np.int64(3), **params).fit(bumps(4))
+    fitted.save(path)
+    loaded = MetaOTRegressor.load(path)
+    assert_array_equal(loaded.predict(bumps(5)), fitted.predict(bumps(5)))
+    assert loaded.optimizer.betas == (0.5, 0.9)
+    assert loaded.random_state == 3
+
+
+class OwnNetwork(DualMLP):
+    """An architecture that a file of numbers cannot make."""
+
+
+def test_classes_of_others_are_not_made_from_a_file(tmp_path):
+    path = tmp_path / "model.pt"
+    fitted = small(network=OwnNetwork((8,)), max_iter=1).fit(bumps(4))
+    fitted.save(path)
+    with pytest.raises(ValueError, match=r"does not hold the network .*network=...\).load\(path\)"):
+        MetaOTRegressor.load(path)
+    loaded = small(network=OwnNetwork((8,))).load(path)
+    assert_array_equal(loaded.predict(bumps(5)), fitted.predict(bumps(5)))
+
+
+@pytest.mark.parametrize("kind", ["os.system", "skot.costs.check_cost", "skot.networks.torch", ""])
+def test_a_file_names_nothing_else(kind, fitted, tmp_path):
+    path = tmp_path / "model.pt"
+    fitted.save(path)
+    content = torch.load(path, weights_only=True)
+    content["params"]["network"] = {"kind": kind, "params": {}}
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="cannot be read as a model"):
+        MetaOTRegressor.load(path)
+
+
+def test_files_of_the_first_version(fitted, tmp_path):
+    path = tmp_path / "model.pt"
+    fitted.save(path)
+    content = torch.load(path, weights_only=True)
+    del content["params"]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="does not hold the cost and epsilon and network"):
+        MetaOTRegressor.load(path)
+    loaded = small(network=DualMLP((128, 128))).load(path)
+    assert_array_equal(loaded.predict(bumps(5)), fitted.predict(bumps(5)))
+    with pytest.raises(FileNotFoundError):
+        MetaOTRegressor.load(tmp_path / "nothing.pt")
 
 
 def test_nothing_is_unpickled_from_a_file(tmp_path):
