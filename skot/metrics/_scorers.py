@@ -150,14 +150,16 @@ class PredictionEntropyScorer(DomainScorer):
 class TransportDivergenceScorer(DomainScorer):
     """How close the transport of a `DomainAdaptation` brings the source to the target.
 
-    The `score` of the fitted transport on the rows of the call: minus the debiased Sinkhorn
-    divergence between moved source and target. It does not look at labels or predictions, so it
-    works for regressors too, and does not see whether classes were mixed on the way.
+    The `score` of the fitted transport on the rows of the call: minus the split Sinkhorn
+    divergence between moved source and target, in total variances of the target. Zero is perfect in
+    expectation, and an estimate of zero may be slightly positive. It does not look at labels or
+    predictions, so it works for regressors too, and does not see whether classes were mixed on the
+    way. All rows count equally.
 
     See Also
     --------
     CircularValidationScorer : Sees mixed classes.
-    sinkhorn_divergence : The divergence.
+    split_sinkhorn_divergence : The divergence.
 
     Examples
     --------
@@ -166,12 +168,12 @@ class TransportDivergenceScorer(DomainScorer):
     >>> from skot import DomainAdaptation, GaussianTransport
     >>> from skot.metrics import TransportDivergenceScorer
     >>> from skot.utils import stack_domains
-    >>> X_source = np.random.default_rng(0).normal(size=(50, 2))
-    >>> X, y, sample_domain = stack_domains(X_source, X_source + 5.0, X_source.sum(axis=1))
+    >>> X_source, X_target = np.random.default_rng(0).normal(size=(2, 500, 2))
+    >>> X, y, sample_domain = stack_domains(X_source, X_target + 5.0, X_source.sum(axis=1))
     >>> adaptation = DomainAdaptation(LinearRegression(), GaussianTransport())
     >>> adaptation.fit(X, y, sample_domain=sample_domain)
     DomainAdaptation(...)
-    >>> abs(TransportDivergenceScorer()(adaptation, X, sample_domain=sample_domain)) < 1e-3
+    >>> abs(TransportDivergenceScorer()(adaptation, X, sample_domain=sample_domain)) < 0.05
     True
     """
 
