@@ -213,7 +213,7 @@ class DebiasedMap:
     References
     ----------
     .. [1] Pooladian, A.-A., Cuturi, M. and Niles-Weed, J. (2022). Debiaser beware: pitfalls of
-       centering regularized transport maps. ICML, Equation 8.
+       centering regularized transport maps. ICML.
 
     Examples
     --------

@@ -75,7 +75,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         The share r of the residual :math:`x - S_a(x)` that is added to the map: 1 is the debiased
         map of [4]_, 0 the plain average. ``"auto"`` takes the share that is not noise of
         :math:`S_a` itself, from the data: near 1 where plans average over many rows, less for
-        small `epsilon`, few rows or many features. For costs with a twist.
+        small `epsilon`, few rows or many features, where the full residual can do harm [4]_. For
+        costs with a twist.
     cost : str or Cost, default="sqeuclidean"
         Ground cost: ``"sqeuclidean"``, ``"euclidean"``, ``"cityblock"``, ``"cosine"``,
         ``"sphere"``, or a :class:`~skot.costs.Cost`. A map needs a cost with a twist; without
@@ -180,7 +181,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     .. [3] Courty, N., Flamary, R., Tuia, D. and Rakotomamonjy, A. (2017). Optimal transport for
        domain adaptation. IEEE TPAMI, 39(9), Section 4.2.
     .. [4] Pooladian, A.-A., Cuturi, M. and Niles-Weed, J. (2022). Debiaser beware: pitfalls of
-       centering regularized transport maps. ICML, Equation 8.
+       centering regularized transport maps. ICML.
 
     Examples
     --------
