@@ -11,7 +11,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from skot.utils._labels import check_source_labels
-from skot.utils._sklearn import safe_indexing
+from skot.utils._sklearn import feature_names, safe_indexing
 from skot.utils._stack import stack_rows
 from skot.utils.tensors import to_numpy
 from skot.utils.validation import (
@@ -66,12 +66,21 @@ def frames_like(rows: Any) -> Iterator[None]:
 def tidy(moved: Any, given: Any) -> Any:
     """Return what a transformer made of `given`: a frame for a frame of that width, or an array."""
     library = frame_library(given)
-    if library is None or frame_library(moved) is not None:
-        return to_numpy(moved) if library is None else moved
-    moved = to_numpy(moved)
-    if moved.shape[1] != given.shape[1]:
-        return moved
-    return import_module(library).DataFrame(moved, columns=list(given.columns))
+    if library is None:
+        return to_numpy(moved)
+    if frame_library(moved) is None:
+        moved = to_numpy(moved)
+        return _as_frame(moved, given, library) if moved.shape[1] == given.shape[1] else moved
+    if library == "pandas" and feature_names(given) is None and moved.shape[1] == given.shape[1]:
+        # Names that are no strings are none for scikit-learn, and it makes up others.
+        return moved.set_axis(given.columns, axis=1)
+    return moved
+
+
+def _as_frame(rows: np.ndarray, given: Any, library: str) -> Any:
+    """Rows (n, d) with the columns of another frame."""
+    names = {"pandas": "columns", "polars": "schema"}[library]
+    return import_module(library).DataFrame(rows, **{names: list(given.columns)})
 
 
 def take(rows: Any, which: np.ndarray) -> Any:
