@@ -69,7 +69,7 @@ class DomainAdaptation(
     transport : transport, default=None
         Moves one sample onto the other, by its `fit_transform` and `transform`, or as in a
         pipeline by `fit` and `transform` if it has no `fit_transform`. None means
-        `skot.SinkhornTransport` with its defaults. One that is fitted already is passed as
+        ``SinkhornTransport(epsilon=0.2, residual=0.3)``, see the notes. One that is fitted already is passed as
         ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again, and needs no labels.
         ``"passthrough"`` moves nothing, a candidate in searches.
     direction : {"source_to_target", "target_to_source"}, default="source_to_target"
@@ -134,7 +134,13 @@ class DomainAdaptation(
     are known and `use_target_labels` is set.
 
     A transport that has ``smooth_target``, as `skot.SinkhornTransport` has, smooths the rows that
-    do not move as much as those that it moves, so that both are alike.
+    do not move as much as those that it moves, so that both are alike. Within a pipeline or a
+    `sklearn.compose.ColumnTransformer` rows that do not move stay as they are: ``residual=1`` there
+    moves rows without smoothing them.
+
+    The default smooths on purpose: what a row has in common with its neighbours carries over to
+    another domain better than the rest. It was chosen on images (features of objects, and digits)
+    with neighbours, kernels and linear classifiers, on draws that are in no table.
 
     A data frame stays one: scalers, a transport that takes columns by name, and the estimator get
     its names and types of columns. A transport of numbers refuses a frame with categories; a
@@ -290,7 +296,7 @@ class DomainAdaptation(
         if isinstance(self.transport, str):
             return Passthrough(), rows
         transport = check_component(
-            self.transport, default=SinkhornTransport, kind="transform", name="transport"
+            self.transport, default=default_transport, kind="transform", name="transport"
         )
         moves = is_source if self.direction == "source_to_target" else ~is_source
         # A row that moves needs a label, or the transport would take the mark for one.
@@ -432,7 +438,7 @@ class DomainAdaptation(
         routing : MetadataRouter
             To this object, to `estimator` and, in `fit`, to `transport`.
         """
-        return metadata_router(self, SinkhornTransport())
+        return metadata_router(self, default_transport())
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -447,6 +453,11 @@ class DomainAdaptation(
         tags.target_tags.required = of_estimator.target_tags.required
         tags.non_deterministic = of_estimator.non_deterministic
         return tags
+
+
+def default_transport() -> SinkhornTransport:
+    """Return the transport that ``transport=None`` stands for."""
+    return SinkhornTransport(epsilon=0.2, residual=0.3)
 
 
 def _one_label_per_row(estimator: Any, y: Any) -> np.ndarray:
