@@ -295,7 +295,7 @@ class Cost(Component):
         own_weights : Tensor of shape (n, k)
             Row-wise probabilities v.
         residual : float
-            The share r, between 0 and 1.
+            The factor r.
 
         Returns
         -------

@@ -200,7 +200,9 @@ class DebiasedMap:
     own : SelfTransport or None
         Of the source; None for `residual` 0.
     residual : float
-        The share r, between 0 (the entropic map) and 1.
+        The factor r: 0 is the entropic map, 1 the debiased one. Where the target is :math:`\lambda`
+        times as large as the source, it is :math:`\lambda`, with `own` at :math:`\epsilon /
+        \lambda`: the squared Euclidean cost has the plans of :math:`y / \lambda` at that epsilon.
 
     References
     ----------

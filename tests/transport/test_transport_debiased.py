@@ -32,31 +32,57 @@ def error(moved, right):
 def test_closed_form_between_gaussians():
     """The entropic maps of normal distributions are affine, and so is what is subtracted."""
     between = EntropicGaussian(mean_a=0.5, sd_a=1.0, mean_b=2.0, sd_b=0.6, epsilon=0.8)
-    own = EntropicGaussian(mean_a=0.5, sd_a=1.0, mean_b=0.5, sd_b=1.0, epsilon=0.8)
-    back = EntropicGaussian(mean_a=2.0, sd_a=0.6, mean_b=2.0, sd_b=0.6, epsilon=0.8)
-    x = torch.linspace(-8.0, 9.0, 320, dtype=torch.float64)
-    y = torch.linspace(-3.5, 7.5, 300, dtype=torch.float64)
+    own = EntropicGaussian(mean_a=0.5, sd_a=1.0, mean_b=0.5, sd_b=1.0, epsilon=0.8 / 0.6)
+    back = EntropicGaussian(mean_a=2.0, sd_a=0.6, mean_b=2.0, sd_b=0.6, epsilon=0.8 * 0.6)
+    x = torch.linspace(-8.0, 9.0, 1201, dtype=torch.float64)
+    y = torch.linspace(-3.5, 7.5, 1301, dtype=torch.float64)
     weights = torch.cat([normal_weights(x, 0.5, 1.0), normal_weights(y, 2.0, 0.6)])
-    rows, sample_domain = torch.cat([x, y])[:, None].numpy(), np.repeat([1, -1], [320, 300])
+    rows, sample_domain = torch.cat([x, y])[:, None].numpy(), np.repeat([1, -1], [1201, 1301])
     new = np.array([[-0.7], [0.31], [2.2]])
     for r in (0.4, 1.0):
         transport = SinkhornTransport(0.8, residual=r, scale_cost=None, tol=1e-9)
         transport.fit(rows, None, weights.numpy(), sample_domain=sample_domain)
-        there = between.map(new) + r * (new - own.map(new))
-        assert_allclose(transport.transform(new), there, rtol=1e-6)
-        home = between.swapped.map(new) + r * (new - back.map(new))
-        assert_allclose(transport.inverse_transform(new), home, rtol=1e-6)
+        # The sizes are medians of grids: right to a step.
+        there = between.map(new) + 0.6 * r * (new - own.map(new))
+        assert_allclose(transport.transform(new), there, atol=0.01)
+        home = between.swapped.map(new) + r / 0.6 * (new - back.map(new))
+        assert_allclose(transport.inverse_transform(new), home, atol=0.01)
         smooth = back.map(new) + r * (new - back.map(new))
-        assert_allclose(transport.smooth_target(new), smooth, rtol=1e-6)
+        assert_allclose(transport.smooth_target(new), smooth, atol=0.01)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.3, 20.0])
+def test_the_size_of_the_target_is_followed(factor):
+    """The plan to c y at epsilon c is the plan to y at epsilon, and so is the map."""
+    X, Y, new, _ = gaussians(150, 4, 12)
+    options = {"scale_cost": None, "tol": 1e-10, "max_iter": 20_000}
+    transport = SinkhornTransport(0.8, **options).fit(X, Y)
+    scaled = SinkhornTransport(0.8 * factor, **options).fit(X, factor * Y)
+    assert_allclose(scaled.coupling_, transport.coupling_, atol=1e-9)
+    assert scaled.residual_ == pytest.approx(transport.residual_, rel=1e-6)
+    assert_allclose(scaled.transform(new), factor * transport.transform(new), rtol=1e-5)
+    there, back = factor * Y, transport.inverse_transform(Y)
+    assert_allclose(scaled.inverse_transform(there), back, rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+@pytest.mark.parametrize("d", [2, 10, 64])
+def test_small_and_large_targets(factor, d):
+    X, Y, new, right = gaussians(300, d, d)
+    for epsilon in (0.05, 0.2):
+        auto = SinkhornTransport(epsilon).fit(X, factor * Y)
+        plain = SinkhornTransport(epsilon, residual=0).fit(X, factor * Y)
+        image = factor * right(new)
+        assert error(auto.transform(new), image) < 0.8 * error(plain.transform(new), image)
 
 
 def test_it_never_collapses():
-    X, Y, _, _ = gaussians(200, 5, 0)
-    moved = SinkhornTransport(1e4, residual=1.0).fit(X, Y).transform(X)
-    shift = Y.mean(axis=0) - X.mean(axis=0)
-    # Training rows leave themselves out: their residual is n / (n - 1) of that of new ones.
-    own = X.mean(axis=0) + 200 / 199 * (X - X.mean(axis=0))
-    assert_allclose(moved, own + shift, atol=1e-2)
+    X, Y, new, _ = gaussians(200, 5, 0)
+    transport = SinkhornTransport(1e4, residual=1.0).fit(X, Y)
+    size = [np.linalg.norm(rows - np.median(rows, axis=0), axis=1) for rows in (Y, X)]
+    size = np.divide(*(np.median(distances) for distances in size))
+    there = Y.mean(axis=0) + size * (new - X.mean(axis=0))
+    assert_allclose(transport.transform(new), there, rtol=0.02, atol=0.02)
     assert SinkhornTransport(1e4).fit(X, Y).residual_ > 0.99
 
 

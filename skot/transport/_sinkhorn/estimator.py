@@ -20,7 +20,13 @@ from skot.solvers import (
     sinkhorn_class_regularized,
 )
 from skot.transport._base import BaseTransport
-from skot.transport._sinkhorn.debiasing import dtype_for, has_twist, solve_to_itself
+from skot.transport._sinkhorn.debiasing import (
+    dtype_for,
+    has_twist,
+    own_epsilons,
+    relative_size,
+    solve_to_itself,
+)
 from skot.transport._sinkhorn.rows import rows_in_use
 from skot.transport._sinkhorn.unit import unit_of_epsilon
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
@@ -49,17 +55,20 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         w_j(x) \propto b_j \exp\big((g_j - c(x, y_j)) / \epsilon\big)
 
     That average draws every row towards the mean, the more the larger :math:`\epsilon` is. So the
-    map is debiased [4]_ by what the transport :math:`S_a` of the source to itself, at the same
-    :math:`\epsilon`, does to the row:
+    map is debiased [4]_ by what the transport :math:`S_a` of the source to itself does to the row:
 
-    .. math:: T(x) = T_{ab}(x) + r \, (x - S_a(x))
+    .. math:: T(x) = T_{ab}(x) + r \, \lambda \, (x - S_a(x))
+
+    with the ratio :math:`\lambda` of the sizes (median distances from the median) of target and
+    source, and :math:`S_a` at :math:`\epsilon / \lambda`: what [4]_ does where samples have one
+    size, on which plans between others depend only through :math:`\epsilon`.
 
     Parameters
     ----------
     epsilon : float, default=0.05
         Regularisation relative to the scaled cost: small values give sharp plans and take more
-        iterations; with large ones the map comes to be a shift, and for ``residual=0`` the
-        target's mean.
+        iterations; with large ones the map comes to be a shift and a common scale, and for
+        ``residual=0`` the target's mean.
     residual : "auto" or float, default="auto"
         The share r of the residual :math:`x - S_a(x)` that is added to the map: 1 is the debiased
         map of [4]_, 0 the plain average. ``"auto"`` takes the share that is not noise of
@@ -282,7 +291,10 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             samples = (source.points, target.points)
             weights = (source.weights, target.weights)
             options = {
-                **self._problem(),
+                "epsilon": self.epsilon_,
+                "cost": self.cost_,
+                "max_iter": self.max_iter,
+                "tol": self.tol,
                 "initializer": self._checked_initializer(),
                 "on_iteration": on_iteration,
             }
@@ -298,7 +310,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             self.dual_value_ = float(result.dual_value)
             self.marginal_error_ = result.marginal_error
             self.converged_ = result.converged
-        self._correct_maps()
+        self._correct_maps(source, target)
         self._warn_if_not_converged()
         return self
 
@@ -372,33 +384,33 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         target, self.target_indices_ = rows_in_use(target, **options)
         return source, target
 
-    def _problem(self) -> dict[str, Any]:
-        """What the three problems of a fit have in common."""
-        return {
-            "epsilon": self.epsilon_,
-            "cost": self.cost_,
-            "max_iter": self.max_iter,
-            "tol": self.tol,
-        }
-
-    def _correct_maps(self) -> None:
+    def _correct_maps(self, source: EmpiricalMeasure, target: EmpiricalMeasure) -> None:
         """Solve the transports of the samples to themselves, and set the maps."""
         there, back = self.potentials_, self.potentials_.swapped()
         self.residual_ = self.inverse_residual_ = 0.0
-        own_source, own_target, solved = None, None, []
-        if has_twist(self.cost_, there.x):
-            own_target, result = solve_to_itself(there.y, there.b, **self._problem())
+        size, own_source, own_target, solved = 1.0, None, None, []
+        if has_twist(self.cost_, source.points):
+            size = relative_size(self.cost_, source, target)
+            of_source, of_target = own_epsilons(self.cost_, self.epsilon_, size)
+            own_target, result = self._solve_to_itself(target, of_target)
             solved.append(result)
             if self.residual != 0:
-                own_source, result = solve_to_itself(there.x, there.a, **self._problem())
+                own_source, result = self._solve_to_itself(source, of_source)
                 solved.append(result)
                 self.residual_ = self._share(own_source)
                 self.inverse_residual_ = self._share(own_target)
         for result in solved:
             self.converged_ = self.converged_ and result.converged
             self.marginal_error_ = max(self.marginal_error_, result.marginal_error)
-        self._map_there = DebiasedMap(there, own_source, self.residual_)
-        self._map_back = DebiasedMap(back, own_target, self.inverse_residual_)
+        self._map_there = DebiasedMap(there, own_source, self.residual_ * size)
+        self._map_back = DebiasedMap(back, own_target, self.inverse_residual_ / size)
+
+    def _solve_to_itself(
+        self, sample: EmpiricalMeasure, epsilon: float
+    ) -> tuple[SelfTransport, SinkhornResult]:
+        return solve_to_itself(
+            sample, epsilon=epsilon, cost=self.cost_, max_iter=self.max_iter, tol=self.tol
+        )
 
     def _share(self, own: SelfTransport) -> float:
         return own.share_of_signal() if self.residual == "auto" else float(self.residual)
