@@ -32,6 +32,7 @@ from skot.adaptation._moving import (
     bring_along,
     check_frozen,
     fit_and_move,
+    smooths,
     to_estimator_side,
 )
 from skot.adaptation._passthrough import Passthrough
@@ -69,9 +70,9 @@ class DomainAdaptation(
     transport : transport, default=None
         Moves one sample onto the other, by its `fit_transform` and `transform`, or as in a
         pipeline by `fit` and `transform` if it has no `fit_transform`. None means
-        ``SinkhornTransport(epsilon=0.2, residual=0.3)``, see the notes. One that is fitted already is passed as
-        ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again, and needs no labels.
-        ``"passthrough"`` moves nothing, a candidate in searches.
+        ``SinkhornTransport(epsilon=0.2, residual=0.3)``, see the notes. One that is fitted already
+        is passed as ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again, and
+        needs no labels. ``"passthrough"`` moves nothing, a candidate in searches.
     direction : {"source_to_target", "target_to_source"}, default="source_to_target"
         Which rows move: those the estimator is trained on, or those it predicts. In the second
         case the transport is fitted with the roles swapped, and a frozen one has to be fitted
@@ -134,9 +135,9 @@ class DomainAdaptation(
     are known and `use_target_labels` is set.
 
     A transport that has ``smooth_target``, as `skot.SinkhornTransport` has, smooths the rows that
-    do not move as much as those that it moves, so that both are alike. Within a pipeline or a
-    `sklearn.compose.ColumnTransformer` rows that do not move stay as they are: ``residual=1`` there
-    moves rows without smoothing them.
+    do not move as much as those that it moves, so that both are alike. With its ``residual=0``, the
+    plain map of other libraries, rows that do not move stay as they are, and so they do within a
+    pipeline or a `sklearn.compose.ColumnTransformer`: there ``residual=1`` moves without smoothing.
 
     The default smooths on purpose: what a row has in common with its neighbours carries over to
     another domain better than the rest. It was chosen on images (features of objects, and digits)
@@ -304,7 +305,7 @@ class DomainAdaptation(
         with fit_part(self, transport, rows, labels):
             moved = fit_and_move(transport, rows, labels, moves, metadata)
         stays = trains & ~moves
-        if hasattr(transport, "smooth_target") and stays.any():
+        if smooths(transport) and stays.any():
             smoothed = for_estimator(bring_along(transport, take(rows, stays)))
             moved = join_rows(smoothed, take(moved, ~stays), stays)
         return transport, moved

@@ -70,12 +70,18 @@ def bring_along(transport: Any, rows: Any) -> Any:
     """
     with _settings(transport, rows):
         seen = _as_it_was_fitted(transport, rows)
-        if hasattr(transport, "smooth_target"):
+        if smooths(transport):
             return tidy(transport.smooth_target(seen), rows)
         if not isinstance(transport, BaseTransport) and _takes_sides(transport):
             stay = np.full(len(rows), -1)
             return tidy(transport.transform(for_estimator(seen), sample_domain=stay), rows)
     return rows
+
+
+def smooths(transport: Any) -> bool:
+    """Whether rows that stay are to be smoothed as much as those that move."""
+    # The plain map of other libraries leaves them as they are.
+    return hasattr(transport, "smooth_target") and getattr(transport, "residual_", 1.0) != 0.0
 
 
 def _as_it_was_fitted(transport: Any, rows: Any) -> Any:

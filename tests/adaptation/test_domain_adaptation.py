@@ -138,12 +138,39 @@ def test_adaptation_recovers_the_accuracy(transport, direction):
 
 def test_the_default_transport_is_sinkhorn():
     X, y, sample_domain = shifted_blobs()
-    models = [DomainAdaptation(LogisticRegression(), t) for t in (None, SinkhornTransport())]
+    transports = None, SinkhornTransport(epsilon=0.2, residual=0.3)
+    models = [DomainAdaptation(LogisticRegression(), transport) for transport in transports]
     first, second = (
         model.fit(X, y, sample_domain=sample_domain).predict_proba(X) for model in models
     )
     assert_array_equal(first, second)
     assert models[0].transport is None
+
+
+@pytest.mark.parametrize("residual", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_rows_that_stay_are_smoothed_as_much_as_those_that_move(direction, residual):
+    X, y, sample_domain = shifted_blobs()
+    source = sample_domain >= 0
+    transport = SinkhornTransport(0.2, residual=residual)
+    model = DomainAdaptation(Recorder(), transport, direction=direction)
+    model.fit(X, y, sample_domain=sample_domain).predict(X[~source])
+    trained, seen = model.estimator_.X_, model.estimator_.seen_
+    moves, stays, moved, stayed = X[source], X[~source], trained, seen
+    if direction == "target_to_source":
+        moves, stays, moved, stayed = stays, moves, stayed, moved
+    transport = clone(transport).fit(moves, stays)
+    assert_allclose(moved, transport.transform(moves))
+    # The plain map of other libraries leaves them.
+    expected = stays if residual == 0.0 else transport.smooth_target(stays)
+    assert_allclose(stayed, expected)
+    if residual == 0.4:
+        assert np.abs(stayed - stays).max() > 0.1
+        with_labels = clone(model).set_params(use_target_labels=True)
+        trained = with_labels.fit(X, y, sample_domain=sample_domain).estimator_.X_
+        both = {True: moved, False: stayed}
+        assert_allclose(trained[source], both[direction == "source_to_target"])
+        assert_allclose(trained[~source], both[direction == "target_to_source"])
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
