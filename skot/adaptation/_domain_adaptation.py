@@ -70,7 +70,7 @@ class DomainAdaptation(
     transport : transport, default=None
         Moves one sample onto the other, by its `fit_transform` and `transform`, or as in a
         pipeline by `fit` and `transform` if it has no `fit_transform`. None means
-        ``SinkhornTransport(epsilon=0.2, residual=0.3)``, see the notes. One that is fitted already
+        ``SinkhornTransport(epsilon=0.25, residual=0.25)``, see the notes. One that is fitted already
         is passed as ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again, and
         needs no labels. ``"passthrough"`` moves nothing, a candidate in searches.
     direction : {"source_to_target", "target_to_source"}, default="source_to_target"
@@ -458,7 +458,7 @@ class DomainAdaptation(
 
 def default_transport() -> SinkhornTransport:
     """Return the transport that ``transport=None`` stands for."""
-    return SinkhornTransport(epsilon=0.2, residual=0.3)
+    return SinkhornTransport(epsilon=0.25, residual=0.25)
 
 
 def _one_label_per_row(estimator: Any, y: Any) -> np.ndarray:
