@@ -70,9 +70,9 @@ class DomainAdaptation(
     transport : transport, default=None
         Moves one sample onto the other, by its `fit_transform` and `transform`, or as in a
         pipeline by `fit` and `transform` if it has no `fit_transform`. None means
-        ``SinkhornTransport(epsilon=0.25, residual=0.25)``, see the notes. One that is fitted already
-        is passed as ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again, and
-        needs no labels. ``"passthrough"`` moves nothing, a candidate in searches.
+        ``SinkhornTransport(epsilon=0.25, residual=0.25)``, see the notes. One that is fitted
+        already is passed as ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again,
+        and needs no labels. ``"passthrough"`` moves nothing, a candidate in searches.
     direction : {"source_to_target", "target_to_source"}, default="source_to_target"
         Which rows move: those the estimator is trained on, or those it predicts. In the second
         case the transport is fitted with the roles swapped, and a frozen one has to be fitted
