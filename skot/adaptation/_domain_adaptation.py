@@ -1,5 +1,6 @@
 """Adapt any classifier or regressor with any transport."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, Self
 
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import estimator_has, route, take_rows
 from skot.adaptation._moving import check_frozen, fit_and_move, rows_for
+from skot.adaptation._target_shares import ClassShares, add_weights, find_target_shares
 from skot.base import ComponentParamsMixin, check_component
 from skot.transport import SinkhornTransport
 from skot.utils._callbacks import CallbackSupportMixin, fit_part, with_callbacks
@@ -56,6 +58,12 @@ class DomainAdaptation(
         Whether known labels of target rows are used: by the transport, and as further training
         rows of the estimator. By default they are ignored, so that `y` may hold the truth for
         evaluation.
+    target_shares : array-like of shape (n_classes,), dict, "estimate" or None, default=None
+        Shares of the classes in the target, in the order of the sorted classes of the source, or
+        as a mapping from class to share. The rows of the source are weighted to them, in the
+        transport and in the estimator, where these take `sample_weight`. ``"estimate"`` takes the
+        shares from the rows, where two estimates agree, and says so where they do not. None
+        leaves the classes the shares of the source, and warns where the target has others.
 
     Attributes
     ----------
@@ -64,6 +72,11 @@ class DomainAdaptation(
     transport_ : transport or None
         The fitted transport; its source is the target of `fit` when
         ``direction="target_to_source"``. None after a fit without `sample_domain`.
+    target_shares_ : ndarray of shape (n_classes,) or None
+        Shares of the classes of the source in the target, in sorted order: as given, estimated,
+        or those of the source where the estimate is not to be trusted. None if `target_shares` is.
+    target_shares_std_ : ndarray of shape (n_classes,) or None
+        Standard errors of the estimate, NaN where there was none; zero for shares that were given.
     classes_ : ndarray of shape (n_classes,)
         Of a classifier.
     n_features_in_ : int
@@ -122,6 +135,7 @@ class DomainAdaptation(
         ],
         "direction": [StrOptions({"source_to_target", "target_to_source"})],
         "use_target_labels": ["boolean"],
+        "target_shares": ["array-like", Mapping, StrOptions({"estimate"}), None],
     }
     _default_components: ClassVar[dict[str, Any]] = {"transport": SinkhornTransport}
 
@@ -136,11 +150,13 @@ class DomainAdaptation(
         *,
         direction: str = "source_to_target",
         use_target_labels: bool = False,
+        target_shares: Any = None,
     ):
         self.estimator = estimator
         self.transport = transport
         self.direction = direction
         self.use_target_labels = use_target_labels
+        self.target_shares = target_shares
 
     @fit_context(prefer_skip_nested_validation=False)
     @with_callbacks
@@ -181,11 +197,16 @@ class DomainAdaptation(
         rows = is_source
         if self.use_target_labels:
             rows = is_source | known_labels(y, y[is_source])
-        transport, moved = self._fit_transport(X, y, is_source, rows, routed["transport"])
+        transport = self._checked_transport()
+        shares = self._find_shares(X, y, is_source, transport, routed)
+        metadata = add_weights(shares, transport, routed["transport"], y, is_source)
+        moved = self._fit_transport(transport, X, y, is_source, rows, metadata)
+        metadata = add_weights(shares, self.estimator, routed["estimator"], y, is_source)["fit"]
         self.estimator_ = clone(self.estimator).fit(
-            moved[rows], y[rows], **take_rows(routed["estimator"]["fit"], rows)
+            moved[rows], y[rows], **take_rows(metadata, rows)
         )
         self.transport_ = transport
+        self._store_shares(shares)
         self._minus_one_is_label = _has_minus_one(y[is_source])
         return self
 
@@ -199,25 +220,47 @@ class DomainAdaptation(
         y = _one_label_per_row(self, y)
         self.estimator_ = clone(self.estimator).fit(to_numpy(X), y, **params)
         self.transport_ = None
+        self._store_shares(None)
         self._minus_one_is_label = _has_minus_one(y)
         return self
 
+    def _checked_transport(self) -> Any:
+        return check_component(
+            self.transport, default=SinkhornTransport, kind="transform", name="transport"
+        )
+
+    def _find_shares(
+        self, X: Any, y: np.ndarray, is_source: np.ndarray, transport: Any, routed: Any
+    ) -> ClassShares | None:
+        """Return the class shares of the target, by the law that is transported."""
+        by_method = routed["transport"]
+        weights = by_method.get("fit_transform", by_method.get("fit", {})).get("sample_weight")
+        return find_target_shares(
+            self.target_shares, self.estimator, transport, X, y, is_source, weights
+        )
+
+    def _store_shares(self, shares: ClassShares | None) -> None:
+        self.target_shares_ = None if shares is None else shares.shares
+        self.target_shares_std_ = None if shares is None else shares.std
+
     def _fit_transport(
-        self, X: Any, y: np.ndarray, is_source: np.ndarray, rows: np.ndarray, routed: Any
-    ) -> tuple[Any, np.ndarray]:
-        """Return the fitted transport and all rows, one side of them moved.
+        self,
+        transport: Any,
+        X: Any,
+        y: np.ndarray,
+        is_source: np.ndarray,
+        rows: np.ndarray,
+        metadata: Any,
+    ) -> np.ndarray:
+        """Fit the transport, and return all rows, one side of them moved.
 
         `rows` are those whose label may be used.
         """
-        transport = check_component(
-            self.transport, default=SinkhornTransport, kind="transform", name="transport"
-        )
         moves = is_source if self.direction == "source_to_target" else ~is_source
         # A row that moves needs a label, or the transport would take the mark for one.
         labels = mask_labels(y, rows) if rows[moves].all() else None
         with fit_part(self, transport, X, labels):
-            moved = fit_and_move(transport, X, labels, moves, routed)
-        return transport, moved
+            return fit_and_move(transport, X, labels, moves, metadata)
 
     @available_if(estimator_has("predict"))
     def predict(self, X: Any, **params: Any) -> np.ndarray:
