@@ -42,6 +42,9 @@ LARGEST_DISAGREEMENT = 0.6
 SMALLEST_GAIN = 0.5
 #: Changes below are noise, or change little: in the L1 norm, and in binomial standard deviations.
 SMALLEST_CHANGE, _SMALLEST_DEVIATION = 0.2, 3.0
+#: In the L1 norm, what nobody asked for is worth a warning: real images that have the same shares
+#: differ in shape, and come near it.
+ALARMING_CHANGE = 0.35
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class Sample:
         weights, codes = self.weights[rows], self.codes[rows]
         # Every class keeps its mass.
         weights = weights * (self.shares / np.bincount(codes, weights))[codes]
-        return Sample(self.x[rows], weights, codes, self.y[rng.integers(len(self.y), size=len(self.y))])
+        return Sample(
+            self.x[rows], weights, codes, self.y[rng.integers(len(self.y), size=len(self.y))]
+        )
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,11 @@ class ShareEstimate:
         deviations = np.sqrt(self.source * (1.0 - self.source) / self.n_rows)
         is_large = change.sum() > SMALLEST_CHANGE
         return bool(is_large and (change > _SMALLEST_DEVIATION * deviations).any())
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether to warn where no estimate was asked for."""
+        return self.is_reliable and np.abs(self.shares - self.source).sum() > ALARMING_CHANGE
 
     @property
     def disagreement(self) -> float:

@@ -58,7 +58,7 @@ class ClassShares:
         empty = (by_class <= 0) & (self.shares > 0)
         if empty.any():
             raise ValueError(
-                f"target_shares gives class {self.classes[empty][0]!r} a share of the target, but "
+                f"target_shares gives class {self.classes[empty][0]} a share of the target, but "
                 "all its source rows have a sample_weight of zero."
             )
         factors = self.shares * by_class.sum() / np.where(by_class > 0, by_class, 1.0)
@@ -134,7 +134,10 @@ def _check_takers(estimator: Any, transport: Any) -> None:
     method = "fit_transform" if hasattr(transport, "fit_transform") else "fit"
     deaf = {
         role: part
-        for role, part, caller in (("transport", transport, method), ("estimator", estimator, "fit"))
+        for role, part, caller in (
+            ("transport", transport, method),
+            ("estimator", estimator, "fit"),
+        )
         if weight_parameter(part, caller) is None
     }
     if not deaf:
@@ -211,12 +214,12 @@ def _estimate(
 
 def _warn_of_change(X: Any, y: np.ndarray, is_source: np.ndarray, weights: Any) -> None:
     found = _estimate(X, y, is_source, weights, 0)
-    if found is None or not found.is_reliable:
+    if found is None or not found.is_alarming:
         return
     warn_user(
         "The classes seem to have other shares in the target than in the source: "
         f"{_changes(np.unique(y[is_source]), found.source, found.shares)}. A transport of all "
-        "rows then moves rows of one class onto another. Pass target_shares=\"estimate\" to weight "
+        'rows then moves rows of one class onto another. Pass target_shares="estimate" to weight '
         "the source accordingly, or the shares themselves if you know them."
     )
 
