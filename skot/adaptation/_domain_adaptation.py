@@ -36,7 +36,7 @@ _RESPONSES = ("predict", "predict_proba", "predict_log_proba", "decision_functio
 class DomainAdaptation(
     ComponentParamsMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
 ):
-    """Train an estimator for a target sample with the labels of a source sample.
+    r"""Train an estimator for a target sample with the labels of a source sample.
 
     The source rows, which have labels, are moved onto the target by a transport, and the
     estimator is trained on the moved rows. It then predicts rows of the target.
@@ -100,6 +100,18 @@ class DomainAdaptation(
     ``direction="target_to_source"`` it moves target rows, so it gets labels only if all of them
     are known and `use_target_labels` is set.
 
+    Where the classes have other shares in the target, the plan of all rows has to mix classes.
+    Given the shares :math:`\rho_k` in the target, a source row of class k with weight :math:`u_i`
+    gets
+
+    .. math::
+
+        u_i \, \rho_k \Big/ \frac{\sum_{j: l_j = k} u_j}{\sum_j u_j}
+
+    in the transport and in the estimator [2]_, each by the weights :math:`u` it was given. An
+    estimate needs two classes, 20 source rows of each and as many target rows for each; it uses at
+    most 300 rows a side, drawn with a fixed seed.
+
     With metadata routing, `fit` and `score` request `sample_domain`; other metadata goes where it
     is requested, to `estimator` and, in `fit`, to ``transport``. Without routing, the other
     metadata of `fit` goes to the estimator, and a search does not hand `sample_domain` to `score`.
@@ -109,6 +121,8 @@ class DomainAdaptation(
     ----------
     .. [1] Courty, N., Flamary, R., Tuia, D., Rakotomamonjy, A. (2017). Optimal Transport for
        Domain Adaptation. IEEE Transactions on Pattern Analysis and Machine Intelligence 39(9).
+    .. [2] Redko, I., Courty, N., Flamary, R., Tuia, D. (2019). Optimal Transport for Multi-source
+       Domain Adaptation under Target Shift. AISTATS, Section 4.
 
     Examples
     --------
@@ -183,7 +197,8 @@ class DomainAdaptation(
         Raises
         ------
         ValueError
-            For bad input, before any work and worded as scikit-learn does.
+            For bad input, before any work and worded as scikit-learn does; for `target_shares` that
+            are not shares of the classes, or if neither transport nor estimator takes weights.
         NotFittedError
             If the transport is frozen and was never fitted.
         """

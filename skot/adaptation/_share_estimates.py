@@ -13,12 +13,14 @@ Everything happens in the span of the class means of the source, of n_classes - 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.linalg import solve_continuous_lyapunov
 from scipy.optimize import minimize
 from scipy.special import softmax
+from torch import Tensor
 
 from skot.numerics.linalg import gaussian_map
 from skot.solvers import sinkhorn
@@ -102,8 +104,8 @@ class ShareEstimate:
         Share of the misfit at the source's shares that goes with the estimate by shape.
     n_rows : int
         Of the smaller side.
-    std : ndarray of shape (k,) or None
-        Standard error of `shares`; None if it was not asked for.
+    std : ndarray of shape (k,)
+        Standard error of `shares`; NaN if it was not asked for.
     """
 
     source: np.ndarray
@@ -111,7 +113,7 @@ class ShareEstimate:
     by_mixture: np.ndarray
     gain: float
     n_rows: int
-    std: np.ndarray | None = None
+    std: np.ndarray
 
     @property
     def shares(self) -> np.ndarray:
@@ -169,7 +171,7 @@ def estimate_shares(
     by_shape, value = min(fits, key=lambda fit: fit[1])
     at_source = misfit.value_and_gradient(source)[0]
     gain = 1.0 - value / at_source if at_source > 0 else 0.0
-    std = None
+    std = np.full(len(source), np.nan)
     if n_resamples:
         drawn = [
             _estimate_again(sample.resample(rng), by_shape, mixture) for _ in range(n_resamples)
@@ -212,17 +214,22 @@ class _Misfit:
     In units of the target's variance.
     """
 
-    def __init__(self, sample: Sample):
+    def __init__(self, sample: Sample, tol: float = _TOL):
+        self.tol = tol
         self._sample, self._within = sample, sample.within
         self._y = torch.from_numpy(sample.y - sample.y.mean(0))
         self._covariance = self._y.T @ self._y / len(self._y)
         self._unit = float(self._covariance.trace())
-        self._options = {"epsilon": 2.0 * _EPSILON * self._unit, "tol": _TOL}
-        self._of_target = float(sinkhorn(self._y, self._y, **self._options).dual_value)
+        self._of_target = float(self._transport(self._y, self._y))
         classes = [sample.codes == code for code in range(len(sample.shares))]
         x, within = sample.x, self._within
         self._means = np.stack([within[rows] @ x[rows] for rows in classes])
         self._squares = np.stack([(x[r] * within[r, None]).T @ x[r] for r in classes])
+
+    def _transport(self, x: Tensor, y: Tensor, a: Any = None, b: Any = None) -> Tensor:
+        """Entropic value between points (n, r) and (m, r) with weights (n,), (m,) or equal ones."""
+        epsilon = 2.0 * _EPSILON * self._unit
+        return sinkhorn(x, y, a, b, epsilon=epsilon, tol=self.tol).dual_value
 
     def value_and_gradient(self, shares: np.ndarray) -> tuple[float, np.ndarray]:
         """Value at shares (k,) that sum to one, and derivatives (k,) up to a constant."""
@@ -232,8 +239,7 @@ class _Misfit:
         centred = self._sample.x - mean
         x = torch.from_numpy(centred @ linear).requires_grad_()
         a = torch.from_numpy(shares[self._sample.codes] * self._within).requires_grad_()
-        between = sinkhorn(x, self._y, a, **self._options).dual_value
-        within = sinkhorn(x, x, a, a, **self._options).dual_value
+        between, within = self._transport(x, self._y, a), self._transport(x, x, a, a)
         value = (between - 0.5 * within - 0.5 * self._of_target) / self._unit
         by_points, by_weights = (part.numpy() for part in torch.autograd.grad(value, (x, a)))
         gradient = np.bincount(self._sample.codes, by_weights * self._within)

@@ -240,20 +240,22 @@ def _estimated(
     if found is None:
         codes = np.searchsorted(classes, y[is_source])
         a = None if weights is None else to_numpy(weights).astype(float)[is_source]
-        source = np.bincount(codes, a, minlength=len(classes))
-        source, std = source / source.sum(), np.full(len(classes), np.nan)
+        mass = np.bincount(codes, a, minlength=len(classes))
+        kept = ClassShares(
+            classes, mass / mass.sum(), np.full(len(classes), np.nan), is_change=False
+        )
         reason = (
             f"an estimate needs two classes, {_MIN_ROWS} source rows of each, and as many target "
             "rows for each"
         )
     else:
-        source, std = found.source, found.std
+        kept = ClassShares(classes, found.source, found.std, is_change=False)
         reason = _why_not(classes, found)
     warn_user(
         f'target_shares="estimate" keeps the shares of the source: {reason}. Where you know the '
         "shares of the target, pass them."
     )
-    return ClassShares(classes, source, std, is_change=False)
+    return kept
 
 
 def _why_not(classes: np.ndarray, found: ShareEstimate) -> str:
