@@ -149,7 +149,7 @@ class DomainAdaptation(
     skot.SinkhornTransport : The default transport; ``class_reg`` keeps classes together.
     skot.model_selection.DomainKFold : Folds that hold both samples.
     skot.metrics.CircularValidationScorer : Model selection without labels of the target.
-    skot.metrics.AdaptationGainScorer : Does it beat ``transport="passthrough"``?
+    skot.metrics.AdaptationGainScorer : Whether it beats ``transport="passthrough"``.
 
     Notes
     -----

@@ -31,6 +31,11 @@ class CircularValidationScorer(DomainScorer):
     memorises its training rows finds the way back too easily: score it on rows it was not fitted
     on, as a search does.
 
+    It is blind where errors undo themselves: two classes that change places on the way there and
+    again on the way back come back right. And it knows no zero: the way back is easy between
+    predictions that are wrong alike, so that the best of many candidates may well be worse than no
+    adaptation. `AdaptationGainScorer` and ``fallback="auto"`` look at that.
+
     Parameters
     ----------
     metric : callable, default=None
@@ -40,6 +45,7 @@ class CircularValidationScorer(DomainScorer):
 
     See Also
     --------
+    AdaptationGainScorer : Compares with no adaptation.
     PredictionEntropyScorer : Takes no fit.
     SupervisedTargetScorer : Uses the labels of the target, to judge the other scorers.
 
