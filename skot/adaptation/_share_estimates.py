@@ -131,7 +131,8 @@ class ShareEstimate:
     @property
     def is_alarming(self) -> bool:
         """Whether to warn where no estimate was asked for."""
-        return self.is_reliable and np.abs(self.shares - self.source).sum() > ALARMING_CHANGE
+        change = np.abs(self.shares - self.source).sum()
+        return self.is_reliable and bool(change > ALARMING_CHANGE)
 
     @property
     def disagreement(self) -> float:
