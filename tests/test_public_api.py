@@ -79,7 +79,7 @@ def test_the_list_would_notice():
         "skot.GaussianTransport.score(self, X, y=None, sample_weight=None, *, sample_domain=None)"
         in api
     )
-    assert any(line.startswith("skot.SinkhornTransport(epsilon=0.05, *, cost=") for line in api)
+    assert any(line.startswith("skot.SinkhornTransport(epsilon=0.05, *, residual=") for line in api)
     assert "skot.SinkhornTransport.coupling_" in api
     assert not any("_repr_html_" in line or "._map" in line for line in api)
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 from _batches_render import batches_section, batches_summary
+from _debiased_render import debiased_section
 from _digits_render import digits_section
 from _estimators_render import estimators_section
 from _fit_overhead_render import fit_overhead_section
@@ -280,6 +281,7 @@ SECTIONS = {
     "w2": w2_section,
     "w2_step": step_section,
     "conjugates": conjugates_section,
+    "debiased": debiased_section,
     "gaussian": gaussian_section,
     "flows": flows_section,
     "w2_images": w2_images_section,

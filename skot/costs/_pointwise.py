@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skot.costs._base import Cost, FactorizedCost, StandardizedPair
 from skot.numerics.linalg import weighted_mean
+from skot.numerics.medians import weighted_median
 from skot.utils._sklearn import Interval
 
 #: Sums of squares from here to the inverse have lost nothing to the range of floats.
@@ -110,11 +111,41 @@ class SquaredEuclidean(Cost):
         variances = float(a @ (x / size).square().sum(1) + b @ (y / size).square().sum(1))
         return variances * size * size
 
+    def median_scale(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> float:
+        """Median cost between the separately centred clouds, each at its coordinate-wise median.
+
+        As :meth:`scale` it does not see a shift between the clouds. For normal distributions it
+        is .7 times the mean in two dimensions, and nearly the mean from ten on.
+
+        Parameters
+        ----------
+        x, y, a, b : Tensor
+            Points and weights, as in :meth:`Cost.scale`.
+
+        Returns
+        -------
+        scale : float
+            Over at most 512 rows a side, evenly spaced.
+        """
+        x, y = x - weighted_median(x, a), y - weighted_median(y, b)
+        return super().median_scale(x, y, a, b)
+
     def twist(self, x: Tensor, gradient: Tensor) -> Tensor:
         return x - 0.5 * gradient
 
     def barycenter(self, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         return weights @ y
+
+    def debiased_barycenter(
+        self,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        own: Tensor,
+        own_weights: Tensor,
+        residual: float,
+    ) -> Tensor:
+        return weights @ y + residual * (x - own_weights @ own)
 
 
 class PNorm(Cost):
@@ -293,6 +324,18 @@ class SphereGeodesic(Cost):
     def barycenter(self, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         # Only directions matter, and the gradient at a huge row would be lost.
         return super().barycenter(_unit_rows(x), y, weights)
+
+    def debiased_barycenter(
+        self,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        own: Tensor,
+        own_weights: Tensor,
+        residual: float,
+    ) -> Tensor:
+        x = _unit_rows(x)
+        return super().debiased_barycenter(x, y, weights, own, own_weights, residual)
 
     def interpolate(self, x: Tensor, y: Tensor, t: float) -> Tensor:
         """Directions at a time of the way along the shorter arc of the great circle.

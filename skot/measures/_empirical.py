@@ -92,6 +92,21 @@ class EmpiricalMeasure:
             return self
         return EmpiricalMeasure(self.points[kept], self.weights[kept])
 
+    def with_merged_rows(self) -> "EmpiricalMeasure":
+        """Merge equal points that carry mass, and drop those that carry none.
+
+        Returns
+        -------
+        measure : EmpiricalMeasure
+            The same measure, each of its points once.
+        """
+        kept = self.without_zero_weights()
+        points, places = torch.unique(kept.points, dim=0, return_inverse=True)
+        if len(points) == len(kept.points):
+            return kept
+        weights = kept.weights.new_zeros(len(points)).index_add_(0, places, kept.weights)
+        return EmpiricalMeasure(points, weights)
+
 
 def normalize_weights(weights: Tensor) -> Tensor:
     """Scale non-negative weights (..., n) so that the last axis sums to one, keeping gradients."""

@@ -117,6 +117,41 @@ class EntropicPotentials:
         g = self.g + self.epsilon * self.b.log()
         return _average(x.to(self.x), self.y, g, self.cost, self.epsilon, class_cost)
 
+    def weights(
+        self, x: Tensor, class_cost: tuple[Tensor, Tensor] | None = None
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Form the weights over which :meth:`transport` averages a few rows at a time.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_rows, n_features)
+            Any finite points.
+        class_cost : tuple of (Tensor of shape (n_rows,), Tensor of shape (k, m)), default=None
+            Class index of each row and the extra cost of each class at each target.
+
+        Yields
+        ------
+        rows : slice
+            Which points.
+        weights : Tensor of shape (len(rows), m)
+            Row-wise probabilities.
+        """
+        g = self.g + self.epsilon * self.b.log()
+        shift = origin_of(self.y, self.cost)
+        x, y = x.to(self.x) - shift, self.y - shift
+        for tile in logit_tiles(x, y, g, self.cost, self.epsilon, class_cost):
+            yield tile.rows, softmax_tile(tile.logits)[0]
+
+    def swapped(self) -> "EntropicPotentials":
+        """Return the potentials from target to source, for a symmetric cost.
+
+        Returns
+        -------
+        potentials : EntropicPotentials
+            Of the same tensors.
+        """
+        return replace(self, x=self.y, y=self.x, a=self.b, b=self.a, f=self.g, g=self.f)
+
     def inverse(self, y: Tensor) -> Tensor:
         """Entropic map in the other direction, for a symmetric cost.
 
@@ -156,9 +191,9 @@ class EntropicPotentials:
             Their rows of the plan.
         """
         g = self.g + self.epsilon * self.b.log()
-        shift = _center(self.y, self.cost)
+        shift = origin_of(self.y, self.cost)
         x, y = self.x - shift, self.y - shift
-        for tile in _logit_tiles(x, y, g, self.cost, self.epsilon, class_cost):
+        for tile in logit_tiles(x, y, g, self.cost, self.epsilon, class_cost):
             weights, _ = softmax_tile(tile.logits)
             # The softmax cuts exponents where they would cost time: no mass is said once more.
             yield tile.rows, torch.where(self.b > 0, weights * self.a[tile.rows, None], 0.0)
@@ -187,7 +222,7 @@ class EntropicPotentials:
         self.__dict__.update(unpacked(state))
 
 
-class _Tile(NamedTuple):
+class LogitTile(NamedTuple):
     """A few rows and their logits, in coordinates near the support."""
 
     rows: slice
@@ -196,9 +231,9 @@ class _Tile(NamedTuple):
     constant: Tensor
 
 
-def _logit_tiles(
+def logit_tiles(
     x: Tensor, y: Tensor, g: Tensor, cost: Cost, epsilon: float, class_cost=None
-) -> Iterator[_Tile]:
+) -> Iterator[LogitTile]:
     """Logits ``(g_j - c(x_i, y_j)) / epsilon`` up to a constant per row, a few rows at a time."""
     factorized = cost.factorize(x[:1], y) is not None
     if class_cost is not None:
@@ -216,28 +251,28 @@ def _logit_tiles(
             logits = torch.addmm((g - column) / epsilon, left / epsilon, right.T)
         if class_cost is not None:
             logits -= table[labels[rows]] / epsilon
-        yield _Tile(rows, points, logits, constant)
+        yield LogitTile(rows, points, logits, constant)
 
 
 def _softmin(x: Tensor, y: Tensor, g: Tensor, cost: Cost, epsilon: float) -> Tensor:
-    shift = _center(y, cost)
+    shift = origin_of(y, cost)
     values = torch.empty_like(x[:, 0])
-    for tile in _logit_tiles(x - shift, y - shift, g, cost, epsilon):
+    for tile in logit_tiles(x - shift, y - shift, g, cost, epsilon):
         values[tile.rows] = tile.constant - epsilon * torch.logsumexp(tile.logits, 1)
     return values
 
 
 def _average(x: Tensor, y: Tensor, g: Tensor, cost: Cost, epsilon: float, class_cost) -> Tensor:
-    shift = _center(y, cost)
+    shift = origin_of(y, cost)
     y = y - shift
     mapped = torch.empty_like(x)
-    for tile in _logit_tiles(x - shift, y, g, cost, epsilon, class_cost):
+    for tile in logit_tiles(x - shift, y, g, cost, epsilon, class_cost):
         weights, _ = softmax_tile(tile.logits)
         mapped[tile.rows] = cost.barycenter(tile.points, y, weights) + shift
     return mapped
 
 
-def _center(y: Tensor, cost: Cost) -> Tensor:
+def origin_of(y: Tensor, cost: Cost) -> Tensor:
     """Origin in which the expanded form of the cost does not cancel."""
     return y[0] + (y - y[0]).mean(0) if cost.translation_invariant else torch.zeros_like(y[0])
 

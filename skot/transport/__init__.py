@@ -8,7 +8,7 @@ from skot.transport._meta_w2gn.estimator import MetaW2GN
 from skot.transport._metric_learning.estimator import LagrangianMetricLearner
 from skot.transport._neural_ot.diagnostics import TransportDiagnostics
 from skot.transport._neural_ot.estimator import NeuralOT
-from skot.transport._sinkhorn import SinkhornTransport
+from skot.transport._sinkhorn.estimator import SinkhornTransport
 from skot.transport._w2gn.estimator import W2GNTransport
 
 __all__ = [

@@ -90,9 +90,9 @@ def test_a_small_patch_is_flat(cost_class):
     rng = np.random.default_rng(0)
     unit = np.array([np.pi / 180 * 6371.0] * 2 + [100.0])
     X, Y = 0.05 * rng.normal(size=(60, 3)), 0.05 * rng.normal(size=(50, 3)) + 0.1
-    moved = SinkhornTransport(cost=cost_class(100.0)).fit(X, Y)
+    moved = SinkhornTransport(residual=0, cost=cost_class(100.0)).fit(X, Y)
     # That scale is taken after centring; this cost knows no centring.
-    flat = SinkhornTransport(scale_cost=moved.epsilon_ / 0.05).fit(X * unit, Y * unit)
+    flat = SinkhornTransport(residual=0, scale_cost=moved.epsilon_ / 0.05).fit(X * unit, Y * unit)
     np.testing.assert_allclose(moved.transform(X) * unit, flat.transform(X * unit), atol=1e-2)
     np.testing.assert_allclose(moved.coupling_, flat.coupling_, atol=1e-5)
 

@@ -105,7 +105,7 @@ def test_closed_form_between_gaussians():
     weights = torch.cat([normal_weights(x, 0.5, 1.0), normal_weights(y, 2.0, 0.6)])
     rows = torch.cat([x, y])[:, None].numpy()
     sample_domain = np.repeat([1, -1], [320, 300])
-    transport = SinkhornTransport(0.8, scale_cost=None, tol=1e-9)
+    transport = SinkhornTransport(0.8, residual=0, scale_cost=None, tol=1e-9)
     transport.fit(rows, None, weights.numpy(), sample_domain=sample_domain)
     new = np.array([[-0.7], [0.31], [2.2]])
     assert_allclose(transport.transform(new), solution.map(new), rtol=1e-6)
@@ -115,20 +115,20 @@ def test_closed_form_between_gaussians():
 
 
 def test_training_rows_go_to_the_barycentre_of_the_plan():
-    transport = SinkhornTransport().fit(X, Y)
+    transport = SinkhornTransport(residual=0).fit(X, Y)
     expected = transport.coupling_ @ Y * len(X)
     assert_allclose(transport.transform(X), expected, rtol=1e-9)
-    assert_allclose(SinkhornTransport().fit_transform(X, Y), expected, rtol=1e-9)
+    assert_allclose(SinkhornTransport(residual=0).fit_transform(X, Y), expected, rtol=1e-9)
 
 
 def test_a_translation_is_found():
-    moved = SinkhornTransport(0.001).fit(X, X + [30.0, -7.0]).transform(X)
+    moved = SinkhornTransport(0.001, residual=0).fit(X, X + [30.0, -7.0]).transform(X)
     assert_allclose(moved - X, np.tile([30.0, -7.0], (len(X), 1)), atol=0.02)
 
 
 @pytest.mark.parametrize("size", [1e3, 1e100, 1e200, 1e300])
 def test_rows_far_away_go_to_the_farthest_target_in_their_direction(size):
-    transport = SinkhornTransport().fit(X, Y)
+    transport = SinkhornTransport(residual=0).fit(X, Y)
     directions = np.array([[1.0, 0.0], [-1.0, 0.5], [0.3, -1.0]])
     expected = Y[(directions @ Y.T).argmax(axis=1)]
     assert_allclose(transport.transform(size * directions), expected, rtol=1e-9)
@@ -155,8 +155,10 @@ def test_cost_without_a_twist_has_a_plan_but_no_map():
 def test_cost_of_a_user():
     root = np.sqrt([4.0, 0.25])
     cost = DiagonalMahalanobis()
-    transport = SinkhornTransport(0.3, cost=cost, scale_cost=None, tol=1e-8).fit(X, Y)
-    plain = SinkhornTransport(0.3, scale_cost=None, tol=1e-8).fit(X * root, Y * root)
+    # Only the squared Euclidean cost knows of the sizes of samples, by which residuals are scaled.
+    options = {"residual": 0, "scale_cost": None, "tol": 1e-8}
+    transport = SinkhornTransport(0.3, cost=cost, **options).fit(X, Y)
+    plain = SinkhornTransport(0.3, **options).fit(X * root, Y * root)
     assert_allclose(transport.transform(X), plain.transform(X * root) / root, rtol=1e-5)
     assert_allclose(
         transport.inverse_transform(Y), plain.inverse_transform(Y * root) / root, rtol=1e-5
@@ -177,7 +179,7 @@ def fit_labelled(labels, target_labels, **params):
     rows, _, sample_domain = stack_domains(X, Y)
     stacked = np.empty(len(rows), dtype=np.result_type(labels, target_labels))
     stacked[sample_domain > 0], stacked[sample_domain < 0] = labels, target_labels
-    transport = SinkhornTransport(**{"class_reg": 1.0, "epsilon": 0.2} | params)
+    transport = SinkhornTransport(**{"class_reg": 1.0, "epsilon": 0.2, "residual": 0} | params)
     moved = transport.fit_transform(rows, stacked, sample_domain=sample_domain)
     return transport, moved[sample_domain > 0]
 
@@ -201,7 +203,7 @@ def test_labelled_rows_with_weights():
     rows, labels, sample_domain = stack_domains(X, Y, LABELS)
     all_weights = np.ones(len(rows))
     all_weights[sample_domain > 0] = weights
-    transport = SinkhornTransport(0.2, class_reg=1.0)
+    transport = SinkhornTransport(0.2, residual=0, class_reg=1.0)
     moved = transport.fit_transform(rows, labels, all_weights, sample_domain=sample_domain)
     expected = transport.coupling_ @ Y / (weights / weights.sum())[:, None]
     assert_allclose(moved[sample_domain > 0], expected, rtol=1e-9)
@@ -228,7 +230,7 @@ def test_known_targets_take_mass_from_their_class():
 
 
 def test_labels_are_not_used_without_class_reg():
-    transport, moved = fit_labelled(LABELS, UNKNOWN, class_reg=0.0)
+    transport, moved = fit_labelled(LABELS, UNKNOWN, class_reg=0.0, residual="auto")
     plain = SinkhornTransport(0.2).fit(X, Y)
     assert_allclose(moved, plain.transform(X), rtol=1e-6)
     assert_allclose(transport.transform(X), moved, rtol=1e-12)
@@ -272,7 +274,7 @@ def test_fixed_width_strings_and_tensors_as_labels():
 
 
 def test_labelled_rows_and_the_reference():
-    transport = SinkhornTransport(0.2, class_reg=1.0, random_state=0)
+    transport = SinkhornTransport(0.2, residual=0, class_reg=1.0, random_state=0)
     moved = transport.fit_transform(X, LABELS)
     points = transport.potentials_.y.numpy()
     assert_allclose(moved, transport.coupling_ @ points * len(X), rtol=1e-9)
@@ -355,7 +357,11 @@ def test_gaussian_initializer_needs_the_squared_cost():
         {"epsilon": float("nan")},
         {"epsilon": "small"},
         {"scale_cost": 0.0},
-        {"scale_cost": "median"},
+        {"scale_cost": "mode"},
+        {"residual": 1.5},
+        {"residual": "all"},
+        {"outlier_radius": 0.5},
+        {"max_samples": 1},
         {"class_reg": -0.1},
         {"initializer": "gaussian"},
         {"initializer": GaussianInitializer},
@@ -397,7 +403,7 @@ def test_the_cost_of_the_user_is_cloned():
 @pytest.mark.parametrize("class_reg", [0.0, 1.0])
 def test_one_warning_without_convergence(class_reg):
     rows, labels, sample_domain = stack_domains(X, Y, LABELS)
-    transport = SinkhornTransport(0.01, class_reg=class_reg, max_iter=2, tol=1e-13)
+    transport = SinkhornTransport(0.01, residual=0, class_reg=class_reg, max_iter=2, tol=1e-13)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         transport.fit(rows, labels, sample_domain=sample_domain)

@@ -1,0 +1,1 @@
+"""SinkhornTransport: maps from entropic plans."""
