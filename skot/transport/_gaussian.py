@@ -38,10 +38,10 @@ from skot.utils.validation import split_domains
 #: - 1) is near these errors.
 _ENOUGH_ROWS, _HARDLY_ANY_ROWS = 10, 1.5
 
-#: The shrinkage to try below so many rows per feature. Errors as above with the best of .1, .3, .5
-#: and .8, for 10, 20 and 50 features: 91, 51, 41 at a half (.8; with .1 they are 222, 159, 135, more
-#: than without), 52, 39, 32 at 1 (.5), 29, 25, 21 at 2 (.3), 23, 16, 16 at 3 (.1). At 5 they are
-#: 14, 11, 10 (.1), which is what they are without.
+#: The shrinkage to try below so many rows per feature. Errors as above with the best of .1, .3,
+#: .5 and .8, for 10, 20 and 50 features: 91, 51, 41 at a half (.8; with .1 they are 222, 159, 135,
+#: more than without), 52, 39, 32 at 1 (.5), 29, 25, 21 at 2 (.3), 23, 16, 16 at 3 (.1). At 5 they
+#: are 14, 11, 10 (.1), which is what they are without.
 _BEST_SHRINKAGE = ((0.6, 0.8), (1.8, 0.5), (2.5, 0.3), (5.0, 0.1))
 
 
