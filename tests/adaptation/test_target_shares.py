@@ -210,8 +210,8 @@ def test_shares_that_are_none(target_shares, message):
 def test_class_without_weight():
     X, y, sample_domain = two_classes(0.5, n=20)
     model = DomainAdaptation(LogisticRegression(), target_shares=[0.5, 0.5])
+    weights = np.where(sample_domain >= 0, y == 0, 1.0)
     with pytest.raises(ValueError, match=r"class 1 a share .* sample_weight of zero"):
-        weights = np.where(sample_domain >= 0, y == 0, 1.0)
         model.fit(X, y, sample_domain=sample_domain, sample_weight=weights)
 
 
