@@ -72,9 +72,9 @@ for ax, (name, points) in zip(axes, [("target", Y_new[:, None]), *clouds.items()
 # %%
 # ``diagnose`` judges a transport by points that it has not seen, in numbers and words. The
 # `divergence` of images to target is to be held against its standard error, which is what sampling
-# alone gives, and `divergence_before`, that of the source as it is. The `duality_gap` should be small
-# beside the `cost_value` of a strong cost, or beside the `target_variance`. `conditional_variance`
-# tells how much of the spread of the images is due to noise.
+# alone gives, and `divergence_before`, that of the source as it is. The `duality_gap` should be
+# small beside the `cost_value` of a strong cost, or beside the `target_variance`.
+# `conditional_variance` tells how much of the spread of the images is due to noise.
 for name, transport in transports.items():
     print(f"{name}\n{transport.diagnose(X_new, Y_new)}\n")
 
