@@ -338,7 +338,7 @@ class SphereGeodesic(Cost):
         return super().debiased_barycenter(x, y, weights, own, own_weights, residual)
 
     def interpolate(self, x: Tensor, y: Tensor, t: float) -> Tensor:
-        """Directions at a time of the way along the shorter arc of the great circle.
+        """Give directions at a time of the way along the shorter arc of the great circle.
 
         Parameters
         ----------

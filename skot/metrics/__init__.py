@@ -1,5 +1,10 @@
 """Distances between two samples, errors of a map, scorers for targets without labels."""
 
+from skot.metrics._adaptation_gain import (
+    AdaptationGain,
+    AdaptationGainScorer,
+    adaptation_gain,
+)
 from skot.metrics._alignment import alignment_score
 
 # What the rooms above judge by too; not public.
@@ -28,6 +33,8 @@ from skot.metrics._wasserstein import wasserstein_distance
 from skot.solvers import ProbabilityTransport, probability_transport
 
 __all__ = [
+    "AdaptationGain",
+    "AdaptationGainScorer",
     "CircularValidationScorer",
     "HeldOutDualScorer",
     "PredictionEntropyScorer",
@@ -36,6 +43,7 @@ __all__ = [
     "SplitSinkhornDivergence",
     "SupervisedTargetScorer",
     "TransportDivergenceScorer",
+    "adaptation_gain",
     "alignment_score",
     "cosine_similarity",
     "energy_distance",

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import entr
 from sklearn.base import clone, is_regressor
 
-from skot.metrics._scorer_base import DomainScorer
+from skot.metrics._scorer_base import DomainScorer, take_rows
 from skot.utils._labels import as_label_array, mask_labels
 from skot.utils.validation import known_labels
 
@@ -31,6 +31,11 @@ class CircularValidationScorer(DomainScorer):
     memorises its training rows finds the way back too easily: score it on rows it was not fitted
     on, as a search does.
 
+    It is blind where errors undo themselves: two classes that change places on the way there and
+    again on the way back come back right. And it knows no zero: the way back is easy between
+    predictions that are wrong alike, so that the best of many candidates may well be worse than no
+    adaptation. `AdaptationGainScorer` and ``fallback="auto"`` look at that.
+
     Parameters
     ----------
     metric : callable, default=None
@@ -40,6 +45,7 @@ class CircularValidationScorer(DomainScorer):
 
     See Also
     --------
+    AdaptationGainScorer : Compares with no adaptation.
     PredictionEntropyScorer : Takes no fit.
     SupervisedTargetScorer : Uses the labels of the target, to judge the other scorers.
 
@@ -189,6 +195,7 @@ class TransportDivergenceScorer(DomainScorer):
                 f"{type(self).__name__} needs a DomainAdaptation that was fitted with "
                 f"sample_domain, or a pipeline that ends with one. Got {estimator!r}."
             )
+        X = estimator.scale_domains(X, sample_domain=np.where(is_source, 1, -1))
         swapped = estimator.direction == "target_to_source"
         return transport.score(X, sample_domain=np.where(is_source != swapped, 1, -1))
 
@@ -231,7 +238,7 @@ class SupervisedTargetScorer(DomainScorer):
         rows = rows[known_labels(y[rows], y[is_source])]
         if len(rows) == 0:
             raise ValueError(f"{type(self).__name__} needs target rows with a known label.")
-        return check_scoring(estimator, self.scoring)(estimator, _take(X, rows), y[rows])
+        return check_scoring(estimator, self.scoring)(estimator, take_rows(X, rows), y[rows])
 
 
 def _labels(scorer: DomainScorer, y: Any) -> np.ndarray:
@@ -247,10 +254,3 @@ def _is_frozen(estimator: Any) -> bool:
 
     adaptation = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     return isinstance(getattr(adaptation, "transport_", None), FrozenEstimator)
-
-
-def _take(X: Any, rows: np.ndarray) -> Any:
-    """Take rows of an array, a tensor or a data frame, which stays one."""
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X[rows] if hasattr(X, "shape") else np.asarray(X)[rows]
