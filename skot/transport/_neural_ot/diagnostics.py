@@ -88,6 +88,20 @@ class PlanDiagnostics(TransportDiagnostics):
 
     Attributes
     ----------
+    divergence, divergence_error, divergence_before : float
+        Of one image a row to the target, the standard error, and that of the rows as they are.
+    spread, target_variance : float
+        Total variances of the images and of the target.
+    outside : float
+        Share of the source rows outside the rows of the fit.
+    converged : bool
+        `converged_` of the transport.
+    conditioning : None
+        There is no such number.
+    conditioning_of : str
+        Empty.
+    verdicts : dict of str to str
+        What the numbers say.
     cost_value : float
         Mean cost of the plan.
     dual_value : float
@@ -99,7 +113,7 @@ class PlanDiagnostics(TransportDiagnostics):
 
     See Also
     --------
-    TransportDiagnostics : The other attributes.
+    TransportDiagnostics : What every transport gives.
     """
 
     cost_value: float
