@@ -1,51 +1,66 @@
 """Adapt any classifier or regressor with any transport."""
 
-from copy import deepcopy
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import Tags, check_consistent_length, column_or_1d, get_tags
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skot.adaptation._guard import gain_of, rows_to_judge, warn_of_blindness, warn_of_doubt
+from skot.adaptation._guard import (
+    check_fallback,
+    gain_of,
+    rows_to_judge,
+    warn_of_blindness,
+    warn_of_doubt,
+)
 from skot.adaptation._metadata import (
     NOTHING,
     classifies,
     estimator_has,
     metadata_router,
     route,
+    tags_like,
     take_rows,
 )
 from skot.adaptation._misuse import (
     hash_source,
     warn_of_labels,
     warn_of_meta_estimators,
+    warn_of_no_target,
     warn_of_search,
     warn_of_several_domains,
     warn_of_source_rows,
     warn_of_target_weights,
 )
 from skot.adaptation._moving import (
-    bring_along,
     check_frozen,
+    default_transport,
     fit_and_move,
-    smooths,
+    smooth_too,
     to_estimator_side,
 )
 from skot.adaptation._passthrough import Passthrough
 from skot.adaptation._responses import TargetResponsesMixin
 from skot.adaptation._scaling import fit_scalers, scale
-from skot.adaptation._table import for_estimator, join_rows, read_rows, read_sides, take
+from skot.adaptation._table import (
+    for_estimator,
+    has_minus_one,
+    one_label_per_row,
+    read_rows,
+    read_sides,
+    take,
+)
+from skot.adaptation._target_shares import ClassShares, add_weights, find_target_shares
 from skot.base import ComponentParamsMixin, check_component
 from skot.metrics import AdaptationGain
 from skot.transport import SinkhornTransport
 from skot.utils._callbacks import CallbackSupportMixin, fit_part, with_callbacks
-from skot.utils._labels import as_label_array, mask_labels
+from skot.utils._labels import mask_labels
 from skot.utils._sklearn import HasMethods, StrOptions, fit_context
-from skot.utils._warnings import warn_user
 from skot.utils.validation import check_sample_domain, known_labels
 
 __all__ = ["DomainAdaptation"]
@@ -58,7 +73,7 @@ class DomainAdaptation(
     MetaEstimatorMixin,
     BaseEstimator,
 ):
-    """Train an estimator for a target sample with the labels of a source sample.
+    r"""Train an estimator for a target sample with the labels of a source sample.
 
     The source rows, which have labels, are moved onto the target by a transport, and the
     estimator is trained on the moved rows. It then predicts rows of the target.
@@ -91,6 +106,12 @@ class DomainAdaptation(
         ``"warn"`` warns where both ratios are below 0.9. ``"auto"`` keeps the estimator without
         adaptation unless both exceed 1.1. None does not look, and saves the fit of the estimator
         without adaptation. For regressors there is no such check.
+    target_shares : array-like of shape (n_classes,), dict, "estimate" or None, default=None
+        Shares of the classes in the target, in the order of the sorted classes of the source, or
+        as a mapping from class to share. The rows of the source are weighted to them, in the
+        transport and in the estimator, where these take `sample_weight`. ``"estimate"`` takes the
+        shares from the rows, where two estimates agree, and says so where they do not. None
+        leaves the classes the shares of the source, and warns where the target has others.
 
     Attributes
     ----------
@@ -110,6 +131,11 @@ class DomainAdaptation(
         printable. None where nothing was compared.
     source_scaler_, target_scaler_ : transformer or None
         The fitted scalers of the two domains.
+    target_shares_ : ndarray of shape (n_classes,) or None
+        Shares of the classes of the source in the target, in sorted order: as given, estimated,
+        or those of the source where the estimate is not to be trusted. None if `target_shares` is.
+    target_shares_std_ : ndarray of shape (n_classes,) or None
+        Standard errors of the estimate, NaN where there was none; zero for shares that were given.
     classes_ : ndarray of shape (n_classes,)
         Of a classifier.
     n_features_in_ : int
@@ -146,6 +172,17 @@ class DomainAdaptation(
     A data frame stays one: scalers, a transport that takes columns by name, and the estimator get
     its names and types of columns. A transport of numbers refuses a frame with categories; a
     `sklearn.compose.ColumnTransformer` lets them pass.
+    Where the classes have other shares in the target, the plan of all rows has to mix classes.
+    Given the shares :math:`\rho_k` in the target, a source row of class k with weight :math:`u_i`
+    gets
+
+    .. math::
+
+        u_i \, \rho_k \Big/ \frac{\sum_{j: l_j = k} u_j}{\sum_j u_j}
+
+    in the transport and in the estimator [2]_, each by the weights :math:`u` it was given. An
+    estimate needs two classes, 20 source rows of each and as many target rows for each; it uses at
+    most 300 rows a side, drawn with a fixed seed.
 
     With metadata routing, `fit` and `score` request `sample_domain`; other metadata goes where it
     is requested, to `estimator` and, in `fit`, to ``transport``. Without routing, the other
@@ -156,6 +193,8 @@ class DomainAdaptation(
     ----------
     .. [1] Courty, N., Flamary, R., Tuia, D., Rakotomamonjy, A. (2017). Optimal Transport for
        Domain Adaptation. IEEE Transactions on Pattern Analysis and Machine Intelligence 39(9).
+    .. [2] Redko, I., Courty, N., Flamary, R., Tuia, D. (2019). Optimal Transport for Multi-source
+       Domain Adaptation under Target Shift. AISTATS, Section 4.
 
     Examples
     --------
@@ -185,6 +224,7 @@ class DomainAdaptation(
         "use_target_labels": ["boolean"],
         "domain_scaler": [HasMethods(["fit", "transform"]), None],
         "fallback": [StrOptions({"warn", "auto"}), None],
+        "target_shares": ["array-like", Mapping, StrOptions({"estimate"}), None],
     }
     _default_components: ClassVar[dict[str, Any]] = {"transport": SinkhornTransport}
 
@@ -201,6 +241,7 @@ class DomainAdaptation(
         use_target_labels: bool = False,
         domain_scaler: Any = None,
         fallback: str | None = "warn",
+        target_shares: Any = None,
     ):
         self.estimator = estimator
         self.transport = transport
@@ -208,6 +249,7 @@ class DomainAdaptation(
         self.use_target_labels = use_target_labels
         self.domain_scaler = domain_scaler
         self.fallback = fallback
+        self.target_shares = target_shares
 
     @fit_context(prefer_skip_nested_validation=False)
     @with_callbacks
@@ -234,18 +276,19 @@ class DomainAdaptation(
         Raises
         ------
         ValueError
-            For bad input, before any work and worded as scikit-learn does.
+            For bad input, before any work and worded as scikit-learn does; for `target_shares` that
+            are not shares of the classes, or if neither transport nor estimator takes weights.
         NotFittedError
             If the transport is frozen and was never fitted.
         """
         check_frozen(self.transport)
-        self._check_fallback()
+        check_fallback(self)
         routed = route(self, "fit", {**params, "sample_domain": sample_domain})
         of_estimator = routed["estimator"]["fit"]
         of_transport = routed.get("transport", NOTHING)
         if sample_domain is None:
             return self._fit_without_target(X, y, of_estimator)
-        y = _one_label_per_row(self, y)
+        y = one_label_per_row(self, y)
         rows, is_source = read_sides(self, X, y, sample_domain)
         warn_of_labels(y, is_source)
         warn_of_several_domains(sample_domain)
@@ -255,60 +298,59 @@ class DomainAdaptation(
         if self.use_target_labels:
             trains = is_source | known_labels(y, y[is_source])
         *scalers, scaled = fit_scalers(self.domain_scaler, rows, is_source)
-        transport, moved = self._fit_transport(scaled, y, is_source, trains, of_transport)
-        adapted = self._fit_estimator(moved, y, trains, of_estimator)
-        unadapted, gain = self._compare(
-            adapted, transport, scaled, y, is_source, trains, of_estimator
+        transport = self._checked_transport()
+        shares = find_target_shares(
+            self.target_shares, self.estimator, transport, scaled, y, is_source, of_transport
         )
-        self._store(scalers, transport, adapted, unadapted, gain)
-        self._minus_one_is_label = _has_minus_one(y[is_source])
+        weighted = add_weights(shares, transport, of_transport, y, is_source)
+        moved = self._fit_transport(transport, scaled, y, is_source, trains, weighted)
+        weighted = add_weights(shares, self.estimator, {"fit": of_estimator}, y, is_source)["fit"]
+        adapted = self._fit_estimator(moved, y, trains, weighted)
+        unadapted, gain = self._compare(adapted, transport, scaled, y, is_source, trains, weighted)
+        self._store(scalers, shares, transport, adapted, unadapted, gain)
+        self._minus_one_is_label = has_minus_one(y[is_source])
         self._source_hashes = hash_source(rows, is_source)
         return self
 
-    def _check_fallback(self) -> None:
-        if self.fallback == "auto" and not classifies(self):
-            raise ValueError(
-                'fallback="auto" compares predicted classes, so that it needs a classifier. Got '
-                f"{self.estimator!r}."
-            )
-
     def _fit_without_target(self, X: Any, y: Any, params: dict) -> Self:
-        warn_user(
-            "sample_domain was not passed to fit, so there is no target: the estimator is fitted "
-            "on (X, y) as they are. Pass sample_domain=...; inside a meta-estimator, call "
-            "sklearn.set_config(enable_metadata_routing=True) first."
-        )
+        warn_of_no_target()
         rows = read_rows(self, X, reset=True)
-        y = _one_label_per_row(self, y)
+        y = one_label_per_row(self, y)
         *scalers, scaled = fit_scalers(self.domain_scaler, rows, None)
         fitted = clone(self.estimator).fit(for_estimator(scaled), y, **params)
-        self._store(scalers, None, fitted, fitted, None)
-        self._minus_one_is_label = _has_minus_one(y)
+        self._store(scalers, None, None, fitted, fitted, None)
+        self._minus_one_is_label = has_minus_one(y)
         self._source_hashes = None
         return self
 
+    def _checked_transport(self) -> Any:
+        if isinstance(self.transport, str):
+            return Passthrough()
+        return check_component(
+            self.transport, default=default_transport, kind="transform", name="transport"
+        )
+
     def _fit_transport(
-        self, rows: Any, y: np.ndarray, is_source: np.ndarray, trains: np.ndarray, metadata: Any
-    ) -> tuple[Any, Any]:
-        """Return the fitted transport and all rows on the side of the estimator.
+        self,
+        transport: Any,
+        rows: Any,
+        y: np.ndarray,
+        is_source: np.ndarray,
+        trains: np.ndarray,
+        metadata: Any,
+    ) -> Any:
+        """Fit the transport, and return all rows on the side of the estimator.
 
         `trains` are those whose label may be used.
         """
-        if isinstance(self.transport, str):
-            return Passthrough(), rows
-        transport = check_component(
-            self.transport, default=default_transport, kind="transform", name="transport"
-        )
+        if isinstance(transport, Passthrough):
+            return rows
         moves = is_source if self.direction == "source_to_target" else ~is_source
         # A row that moves needs a label, or the transport would take the mark for one.
         labels = mask_labels(y, trains) if trains[moves].all() else None
         with fit_part(self, transport, rows, labels):
             moved = fit_and_move(transport, rows, labels, moves, metadata)
-        stays = trains & ~moves
-        if smooths(transport) and stays.any():
-            smoothed = for_estimator(bring_along(transport, take(rows, stays)))
-            moved = join_rows(smoothed, take(moved, ~stays), stays)
-        return transport, moved
+        return smooth_too(transport, moved, rows, trains & ~moves)
 
     def _fit_estimator(self, rows: Any, y: np.ndarray, trains: np.ndarray, params: dict) -> Any:
         """Return the estimator fitted to the rows of the mask `trains` (n,)."""
@@ -339,9 +381,17 @@ class DomainAdaptation(
         return unadapted, gain
 
     def _store(
-        self, scalers: list, transport: Any, adapted: Any, unadapted: Any, gain: Any
+        self,
+        scalers: list,
+        shares: ClassShares | None,
+        transport: Any,
+        adapted: Any,
+        unadapted: Any,
+        gain: Any,
     ) -> None:
         """Keep what was fitted, and decide which of the two estimators predicts."""
+        self.target_shares_ = None if shares is None else shares.shares
+        self.target_shares_std_ = None if shares is None else shares.std
         self.source_scaler_, self.target_scaler_ = scalers
         self.transport_ = transport
         self.unadapted_estimator_ = unadapted
@@ -399,7 +449,7 @@ class DomainAdaptation(
             "score",
             {**params, "sample_weight": sample_weight, "sample_domain": sample_domain},
         )
-        y = _one_label_per_row(self, y)
+        y = one_label_per_row(self, y)
         given = read_rows(self, X)
         check_consistent_length(given, y)
         known = known_labels(y, [-1] if self._minus_one_is_label else None)
@@ -442,34 +492,4 @@ class DomainAdaptation(
         return metadata_router(self, default_transport())
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        if not hasattr(self.estimator, "__sklearn_tags__"):
-            # It is refused by fit, in words; until then there is something to show.
-            return tags
-        of_estimator = get_tags(self.estimator)
-        tags.estimator_type = of_estimator.estimator_type
-        tags.classifier_tags = deepcopy(of_estimator.classifier_tags)
-        if tags.classifier_tags is not None:
-            tags.classifier_tags.multi_label = False
-        tags.regressor_tags = deepcopy(of_estimator.regressor_tags)
-        tags.target_tags.required = of_estimator.target_tags.required
-        tags.non_deterministic = of_estimator.non_deterministic
-        return tags
-
-
-def default_transport() -> SinkhornTransport:
-    """Return the transport that ``transport=None`` stands for."""
-    return SinkhornTransport(epsilon=0.25, residual=0.25)
-
-
-def _one_label_per_row(estimator: Any, y: Any) -> np.ndarray:
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
-            "is None."
-        )
-    return column_or_1d(as_label_array(y), warn=True)
-
-
-def _has_minus_one(y: np.ndarray) -> bool:
-    return y.dtype.kind in "if" and bool((y == -1).any())
+        return tags_like(super().__sklearn_tags__(), self.estimator)

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from skot.adaptation._table import frame_library, take
+from skot.adaptation._metadata import classifies
+from skot.adaptation._table import numeric_part, take
 from skot.metrics import AdaptationGain, adaptation_gain
-from skot.utils._sklearn import safe_indexing
 from skot.utils._warnings import warn_user
-from skot.utils.tensors import to_numpy
 
 #: Neighbours are searched among that many rows, spread over all of them.
 _MOST_ROWS = 1000
@@ -28,7 +27,7 @@ def rows_to_judge(rows: Any) -> Any:
 
 def gain_of(rows: Any, adapted: np.ndarray, unadapted: np.ndarray) -> AdaptationGain | None:
     """Compare predictions (n,) for rows (n, n_features); None where there is too little to see."""
-    points = _numeric_part(rows)
+    points = numeric_part(rows)
     if len(rows) < _FEWEST_ROWS or points is None:
         return None
     return adaptation_gain(points, adapted, unadapted)
@@ -55,18 +54,10 @@ def warn_of_blindness() -> None:
     )
 
 
-def _numeric_part(rows: Any) -> np.ndarray | None:
-    """The numeric columns (n, d), None where there are none."""
-    if frame_library(rows) is None:
-        return np.asarray(to_numpy(rows), dtype=np.float64)
-    numeric = [i for i, column in enumerate(rows.columns) if _is_numeric(rows[column].dtype)]
-    if not numeric:
-        return None
-    points = np.asarray(safe_indexing(rows, numeric, axis=1), dtype=np.float64)
-    return points[:, np.isfinite(points).all(axis=0)]
-
-
-def _is_numeric(dtype: Any) -> bool:
-    if hasattr(dtype, "is_numeric"):  # polars
-        return bool(dtype.is_numeric())
-    return getattr(dtype, "kind", "O") in "iuf"
+def check_fallback(adaptation: Any) -> None:
+    """Raise where there are no predicted classes to compare."""
+    if adaptation.fallback == "auto" and not classifies(adaptation):
+        raise ValueError(
+            'fallback="auto" compares predicted classes, so that it needs a classifier. Got '
+            f"{adaptation.estimator!r}."
+        )

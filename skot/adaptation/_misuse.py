@@ -132,3 +132,12 @@ def warn_of_source_rows(rows: Any, of_source: np.ndarray | None) -> None:
             "only. A search hands sample_domain on with "
             "sklearn.set_config(enable_metadata_routing=True)."
         )
+
+
+def warn_of_no_target() -> None:
+    """Warn that there is nothing to adapt to."""
+    warn_user(
+        "sample_domain was not passed to fit, so there is no target: the estimator is fitted "
+        "on (X, y) as they are. Pass sample_domain=...; inside a meta-estimator, call "
+        "sklearn.set_config(enable_metadata_routing=True) first."
+    )

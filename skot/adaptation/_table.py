@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from skot.utils._labels import check_source_labels
+from skot.utils._labels import as_label_array, check_source_labels
 from skot.utils._sklearn import feature_names, safe_indexing
 from skot.utils._stack import stack_rows
 from skot.utils.tensors import to_numpy
@@ -97,3 +97,33 @@ def join_rows(first: Any, second: Any, where: np.ndarray) -> Any:
 def for_estimator(rows: Any) -> Any:
     """Return rows as scikit-learn takes them."""
     return rows if frame_library(rows) is not None else to_numpy(rows)
+
+
+def one_label_per_row(estimator: Any, y: Any) -> np.ndarray:
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None."
+        )
+    return column_or_1d(as_label_array(y), warn=True)
+
+
+def has_minus_one(y: np.ndarray) -> bool:
+    return y.dtype.kind in "if" and bool((y == -1).any())
+
+
+def numeric_part(rows: Any) -> np.ndarray | None:
+    """The numeric columns (n, d), None where there are none."""
+    if frame_library(rows) is None:
+        return np.asarray(to_numpy(rows), dtype=np.float64)
+    numeric = [i for i, column in enumerate(rows.columns) if _is_numeric(rows[column].dtype)]
+    if not numeric:
+        return None
+    points = np.asarray(safe_indexing(rows, numeric, axis=1), dtype=np.float64)
+    return points[:, np.isfinite(points).all(axis=0)]
+
+
+def _is_numeric(dtype: Any) -> bool:
+    if hasattr(dtype, "is_numeric"):  # polars
+        return bool(dtype.is_numeric())
+    return getattr(dtype, "kind", "O") in "iuf"

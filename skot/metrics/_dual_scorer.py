@@ -88,7 +88,7 @@ class HeldOutDualScorer(Component):
         """
         self.validate()
         check_is_fitted(estimator)
-        potentials = getattr(estimator, "potentials_", None)
+        potentials: Any = getattr(estimator, "potentials_", None)
         if not hasattr(potentials, "target_potential"):
             raise ValueError(
                 f"{type(self).__name__} needs the potentials of a SinkhornTransport, which "
