@@ -83,6 +83,7 @@ def target_accuracies(problem):
     X, y, sample_domain = problem.stacked()
     for name, transport in {
         "GaussianTransport": GaussianTransport(shrinkage=0.1),
+        "default of DomainAdaptation": None,
         "SinkhornTransport": SinkhornTransport(),
         f"SinkhornTransport(class_reg={CLASS_REG:g})": SinkhornTransport(class_reg=CLASS_REG),
     }.items():

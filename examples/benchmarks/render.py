@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+from _adaptation_render import adaptation_section
 from _batches_render import batches_section, batches_summary
 from _debiased_render import debiased_section
 from _digits_render import digits_section
@@ -277,6 +278,7 @@ SECTIONS = {
     "memory": memory_section,
     "grid": grid_section,
     "office_caltech": office_caltech_section,
+    "adaptation": adaptation_section,
     "w2_budget": w2_budget_section,
     "w2": w2_section,
     "w2_step": step_section,

@@ -48,7 +48,8 @@ class FactorizedCost(NamedTuple):
     row: Tensor
     column: Tensor
 
-    __repr__ = brief_repr
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class StandardizedPair(NamedTuple):
@@ -76,7 +77,8 @@ class StandardizedPair(NamedTuple):
     row: Tensor
     column: Tensor
 
-    __repr__ = brief_repr
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class Cost(Component):

@@ -123,8 +123,7 @@ def maximum_mean_discrepancy(
             "take kernel='rbf', or detach the tensors."
         )
     X, Y, a, b = check_samples(*inputs)
-    if unbiased and min(len(X), len(Y)) < 2:
-        raise ValueError("unbiased=True needs at least 2 rows of positive weight in X and in Y.")
+    _check_unbiased(unbiased, X, Y)
     rate = 1.0
     if not callable(kernel):
         rate = _median_gamma(X, Y) if gamma is None else gamma
@@ -134,9 +133,15 @@ def maximum_mean_discrepancy(
     if not any_requires_grad(inputs):
         return value
     profile = partial(_gaussian_profile, gamma=rate)
-    diagonal = 1.0 if unbiased else 0.0
+    diagonal = 1.0 if unbiased else None
     gradients = _discrepancy_gradients(profile, inputs, diagonal)
     return with_gradient(value, inputs, gradients)
+
+
+def _check_unbiased(unbiased: bool, X: np.ndarray, Y: np.ndarray) -> None:
+    """Raise where there are no pairs of different rows to take a mean over."""
+    if unbiased and min(len(X), len(Y)) < 2:
+        raise ValueError("unbiased=True needs at least 2 rows of positive weight in X and in Y.")
 
 
 def _gaussian(X: np.ndarray, Y: np.ndarray, gamma: float) -> np.ndarray:
@@ -160,13 +165,13 @@ def _distance_profile(X: np.ndarray, Y: np.ndarray) -> Profile:
 def _discrepancy_gradients(
     profile: Callable[[np.ndarray, np.ndarray], Profile],
     inputs: tuple[Any, Any, Any, Any],
-    diagonal: float = 0.0,
+    diagonal: float | None = None,
     scale: float = 1.0,
 ) -> Gradients:
     r"""Gradients of :math:`E k(x, x') + E k(y, y') - 2 E k(x, y)`, times `scale`, in X, Y, a and b.
 
     `profile` returns a tile of the kernel and one of what its gradient is divided by x - y;
-    `diagonal` is the kernel of a row and itself where such pairs are left out, zero where they are
+    `diagonal` is the kernel of a row and itself where such pairs are left out, None where they are
     not. The inputs are copied now.
     """
     X, Y, a, b = check_samples(*inputs, keep_zeros=True)
@@ -192,12 +197,12 @@ def _side_gradients(
     Y: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
-    diagonal: float,
+    diagonal: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of the discrepancy in X, of shape (n, n_features), and in a, of shape (n,)."""
     within, pull = _means_and_slopes(profile, X, X, a)
     between, push = _means_and_slopes(profile, X, Y, b)
-    if not diagonal:
+    if diagonal is None:
         return 2.0 * a[:, None] * (pull - push), 2.0 * (within - between)
     # Without the diagonal the mean within is (K - k a.a) / (1 - a.a).
     repeated = a @ a
@@ -242,7 +247,10 @@ def _median_gamma(X: np.ndarray, Y: np.ndarray) -> float:
     return 0.5 / scale if scale > 0.0 else 1.0
 
 
-def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | Tensor:
+@validate_params({"unbiased": ["boolean"]}, prefer_skip_nested_validation=True)
+def energy_distance(
+    X: Any, Y: Any, *, unbiased: bool = False, a: Any = None, b: Any = None
+) -> float | Tensor:
     r"""Energy distance between two samples.
 
     Parameters
@@ -251,6 +259,9 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | 
         First sample.
     Y : array-like or Tensor of shape (m, n_features)
         Second sample.
+    unbiased : bool, default=False
+        Whether to leave out the pairs of a row with itself, and to return the square: it has the
+        right mean, zero for two samples of one law, which its root would not, and can be negative.
     a : array-like or Tensor of shape (n,), default=None
         Weights of the rows of `X`, normalised here. None means equal weights.
     b : array-like or Tensor of shape (m,), default=None
@@ -259,19 +270,22 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | 
     Returns
     -------
     distance : float or Tensor of shape ()
-        Zero for two equal samples. In one dimension, `scipy.stats.energy_distance`. A tensor in
-        float64 that carries the gradient if an input is a tensor that requires one.
+        Zero for two equal samples; with `unbiased` its square, in the unit of the data. In one
+        dimension, `scipy.stats.energy_distance`. A tensor in float64 that carries the gradient if
+        an input is a tensor that requires one.
 
     Raises
     ------
     ValueError
-        For bad input, worded as scikit-learn does.
+        For bad input, worded as scikit-learn does; with `unbiased`, for a sample of one row.
     RuntimeError
         For a second derivative.
 
     See Also
     --------
     maximum_mean_discrepancy : The same idea with a kernel, which sees one scale.
+    split_sinkhorn_divergence : What `score` of a transport is made of. It orders maps better; where
+        the two disagree, the unbiased energy distance has no regularisation to blame.
     wasserstein_distance : In the unit of the data.
 
     Notes
@@ -281,10 +295,12 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | 
         D(X, Y) = \sqrt{2 E \lVert x - y \rVert - E \lVert x - x' \rVert
         - E \lVert y - y' \rVert},
 
-    with independent rows drawn with the weights. Its unit is the square root of that of the
-    data. Memory is a few MiB for any number of rows, and time proportional to the number of
-    pairs. The distance has a kink where it is zero, and where two rows of different samples meet:
-    a gradient leaves out pairs of rows that coincide, and is zero where the distance is.
+    with independent rows drawn with the weights. With `unbiased` the last two means are over pairs
+    of different rows, as in :func:`maximum_mean_discrepancy`. The unit of the distance is the
+    square root of that of the data. Memory is a few MiB for any number of rows, and time
+    proportional to the number of pairs. The distance has a kink where it is zero, and where two
+    rows of different samples meet: a gradient leaves out pairs of rows that coincide, and is zero
+    where the distance is.
 
     References
     ----------
@@ -296,11 +312,20 @@ def energy_distance(X: Any, Y: Any, *, a: Any = None, b: Any = None) -> float | 
     >>> from skot.metrics import energy_distance
     >>> energy_distance([[0.0, 0.0]], [[3.0, 4.0]])  # sqrt(2 * 5)
     3.16...
+    >>> energy_distance([[0.0], [1.0]], [[0.0], [1.0]], unbiased=True)
+    -1.0
     """
     inputs = (X, Y, a, b)
     X, Y, a, b = check_samples(*inputs)
+    _check_unbiased(unbiased, X, Y)
     between = mean_over_pairs(cdist, X, Y, a, b)
-    within = mean_over_pairs(cdist, X, X, a, a) + mean_over_pairs(cdist, Y, Y, b, b)
+    within = _mean_within(cdist, X, a, unbiased) + _mean_within(cdist, Y, b, unbiased)
+    if unbiased:
+        value = 2.0 * between - within
+        if not any_requires_grad(inputs):
+            return value
+        gradients = _discrepancy_gradients(_distance_profile, inputs, diagonal=0.0, scale=-1.0)
+        return with_gradient(value, inputs, gradients)
     # Rounding can leave a tiny negative number for equal samples.
     distance = float(np.sqrt(max(0.0, 2.0 * between - within)))
     if not any_requires_grad(inputs):

@@ -71,3 +71,10 @@ class DomainScorer(Component):
         request = MetadataRequest(owner=self)
         request.score.add_request(param="sample_domain", alias=True)
         return request
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Take rows of an array, a tensor or a data frame, which stays one."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows] if hasattr(X, "shape") else np.asarray(X)[rows]

@@ -189,7 +189,7 @@ def sinkhorn_divergence(
         spreads = _DEFAULT_SHARE * 0.5 * np.sum(cloud_spreads(cost, X, Y, a, b), axis=0)
         epsilon = np.where(spreads > 0, spreads, 1.0)
     elif epsilon is None:
-        epsilon = _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
+        epsilon = default_epsilon(X, Y, a, b, cost)
     options = {"epsilon": epsilon, "cost": cost, "max_iter": max_iter, "tol": tol}
     cross = sinkhorn(X, Y, a, b, **options)
     first = sinkhorn(X, X, a, a, **options)
@@ -209,6 +209,11 @@ def sinkhorn_divergence(
             f"epsilon (here {float(smallest):.2g}) or tol."
         )
     return result.value
+
+
+def default_epsilon(X, Y, a, b, cost) -> float:
+    """Regularisation of divergences of two samples (n, d), (m, d) where the caller has none."""
+    return _DEFAULT_SHARE * 0.5 * (_spread(X, a, cost) + _spread(Y, b, cost)) or 1.0
 
 
 def _spread(X, weights, cost) -> float:

@@ -84,7 +84,13 @@ class SelfTransport:
             yield tile.rows, tile.points, weights.masked_fill_(equal, 0.0)
 
     def origin(self) -> Tensor:
-        """Return the origin (n_features,) of the points that :meth:`weights` yields."""
+        """Return where :meth:`weights` has the origin of the points that it yields.
+
+        Returns
+        -------
+        origin : Tensor of shape (n_features,)
+            In the coordinates of the sample.
+        """
         return origin_of(self.potentials.y, self.potentials.cost)
 
     def smooth(self, x: Tensor, residual: float = 0.0) -> Tensor:
@@ -210,7 +216,7 @@ class DebiasedMap:
     References
     ----------
     .. [1] Pooladian, A.-A., Cuturi, M. and Niles-Weed, J. (2022). Debiaser beware: pitfalls of
-       centering regularized transport maps. ICML, Equation 8.
+       centering regularized transport maps. ICML.
 
     Examples
     --------

@@ -65,7 +65,7 @@ def stack_domains(
     n_source, n_target = _n_rows(X_source, "X_source"), _n_rows(X_target, "X_target")
     y = _stack_labels(X_source, X_target, y_source, y_target, n_target)
     order = _interleave(n_source, n_target)
-    X = _stack_rows(X_source, X_target, order)
+    X = stack_rows(X_source, X_target, order)
     if y is not None:
         y = y[order]
     sample_domain = np.repeat([SOURCE, TARGET], [n_source, n_target])[order]
@@ -86,7 +86,7 @@ def _interleave(n_source: int, n_target: int) -> np.ndarray:
     return np.argsort(place, kind="stable")
 
 
-def _stack_rows(X_source: Any, X_target: Any, order: np.ndarray) -> Any:
+def stack_rows(X_source: Any, X_target: Any, order: np.ndarray) -> Any:
     """Rows (n, d), (m, d) on top of each other, in an order (n + m,), of the kind of the source."""
     widths = X_source.shape[1:] if hasattr(X_source, "shape") else (len(X_source[0]),)
     other = X_target.shape[1:] if hasattr(X_target, "shape") else (len(X_target[0]),)

@@ -133,7 +133,7 @@ def split_domains(
     mask = None
     if sample_domain is not None:
         mask = check_sample_domain(sample_domain, len(X), require_both=training)
-        _check_rows_per_side(estimator, X, mask, min_rows if training else 0)
+        check_rows_per_side(estimator, X, mask, min_rows if training else 0)
     if training and labels is not None:
         check_source_labels(labels if mask is None else labels[mask])
     if require_labels:
@@ -334,7 +334,7 @@ def _check_target(estimator: Any, X: Any, y: Any, width: int, min_rows: int) -> 
     return y
 
 
-def _check_rows_per_side(estimator: Any, X: Any, mask: np.ndarray, min_rows: int) -> None:
+def check_rows_per_side(estimator: Any, X: Any, mask: np.ndarray, min_rows: int) -> None:
     for side, n_rows in (("source", int(mask.sum())), ("target", int((~mask).sum()))):
         if n_rows < min_rows:
             raise ValueError(

@@ -138,12 +138,39 @@ def test_adaptation_recovers_the_accuracy(transport, direction):
 
 def test_the_default_transport_is_sinkhorn():
     X, y, sample_domain = shifted_blobs()
-    models = [DomainAdaptation(LogisticRegression(), t) for t in (None, SinkhornTransport())]
+    transports = None, SinkhornTransport(epsilon=0.25, residual=0.25)
+    models = [DomainAdaptation(LogisticRegression(), transport) for transport in transports]
     first, second = (
         model.fit(X, y, sample_domain=sample_domain).predict_proba(X) for model in models
     )
     assert_array_equal(first, second)
     assert models[0].transport is None
+
+
+@pytest.mark.parametrize("residual", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_rows_that_stay_are_smoothed_as_much_as_those_that_move(direction, residual):
+    X, y, sample_domain = shifted_blobs()
+    source = sample_domain >= 0
+    transport = SinkhornTransport(0.2, residual=residual)
+    model = DomainAdaptation(Recorder(), transport, direction=direction)
+    model.fit(X, y, sample_domain=sample_domain).predict(X[~source])
+    trained, seen = model.estimator_.X_, model.estimator_.seen_
+    moves, stays, moved, stayed = X[source], X[~source], trained, seen
+    if direction == "target_to_source":
+        moves, stays, moved, stayed = stays, moves, stayed, moved
+    transport = clone(transport).fit(moves, stays)
+    assert_allclose(moved, transport.transform(moves))
+    # The plain map of other libraries leaves them.
+    expected = stays if residual == 0.0 else transport.smooth_target(stays)
+    assert_allclose(stayed, expected)
+    if residual == 0.4:
+        assert np.abs(stayed - stays).max() > 0.1
+        with_labels = clone(model).set_params(use_target_labels=True)
+        trained = with_labels.fit(X, y, sample_domain=sample_domain).estimator_.X_
+        both = {True: moved, False: stayed}
+        assert_allclose(trained[source], both[direction == "source_to_target"])
+        assert_allclose(trained[~source], both[direction == "target_to_source"])
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -353,7 +380,7 @@ def test_score_with_minus_one_as_a_class():
 
 def test_weights_without_routing_go_to_the_estimator():
     X, y, sample_domain = shifted_blobs()
-    weight = np.arange(len(y)) + 1.0
+    weight = np.where(sample_domain >= 0, np.arange(len(y)) + 1.0, 1.0)
     adaptation = DomainAdaptation(Recorder(), MeanShift())
     adaptation.fit(X, y, sample_domain=sample_domain, sample_weight=weight.tolist())
     assert_array_equal(adaptation.estimator_.sample_weight_, weight[sample_domain >= 0])
@@ -363,7 +390,7 @@ def test_weights_without_routing_go_to_the_estimator():
 @pytest.mark.parametrize("to_estimator, to_transport", [(True, False), (False, True), (True, True)])
 def test_weights_with_routing_go_where_they_are_requested(to_estimator, to_transport, routing):
     X, y, sample_domain = shifted_blobs()
-    weight = np.arange(len(y)) + 1.0
+    weight = np.where(sample_domain >= 0, np.arange(len(y)) + 1.0, 1.0)
     adaptation = DomainAdaptation(
         Recorder().set_fit_request(sample_weight=to_estimator),
         MeanShift().set_fit_request(sample_weight=to_transport),
@@ -476,7 +503,8 @@ def test_pickle(direction):
     adaptation.fit(X, y, sample_domain=sample_domain)
     loaded = pickle.loads(pickle.dumps(adaptation))
     assert_array_equal(loaded.predict_proba(X), adaptation.predict_proba(X))
-    assert loaded.score(X, y) == adaptation.score(X, y)
+    expected = adaptation.score(X, y, sample_domain=sample_domain)
+    assert loaded.score(X, y, sample_domain=sample_domain) == expected
 
 
 def test_parameters_of_a_transport_that_is_none():

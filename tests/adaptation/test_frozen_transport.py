@@ -62,10 +62,11 @@ def fitted(transport, samples, direction):
 def step_by_step(transport, samples, direction):
     """Predictions for the target, without `DomainAdaptation`."""
     X_source, y_source, X_target, _ = samples
+    stay = getattr(transport, "smooth_target", np.asarray)
     if direction == "source_to_target":
-        X_source = transport.transform(X_source)
+        X_source, X_target = transport.transform(X_source), stay(X_target)
     else:
-        X_target = transport.transform(X_target)
+        X_source, X_target = stay(X_source), transport.transform(X_target)
     return LogisticRegression().fit(X_source, y_source).predict_proba(X_target)
 
 

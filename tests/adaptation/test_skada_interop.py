@@ -20,10 +20,13 @@ from skada.metrics import PredictionEntropyScorer
 from skada.model_selection import SourceTargetShuffleSplit
 from skot import DomainAdaptation
 
-pipeline.set_params(transportadapter__transport__epsilon=0.05)
+# An adapter leaves rows of the target as they are.
+residual = {"transportadapter__transport__residual": 1.0}
+pipeline.set_params(transportadapter__transport__epsilon=0.05, **residual)
 pipeline.fit(X, y.copy(), sample_domain=sample_domain)
 standardised = StandardScaler().fit(X).transform(X)
-adaptation = DomainAdaptation(LogisticRegression(max_iter=1000), SinkhornTransport(class_reg=0.1))
+transport = SinkhornTransport(class_reg=0.1, residual=1.0)
+adaptation = DomainAdaptation(LogisticRegression(max_iter=1000), transport)
 adaptation.fit(standardised, y, sample_domain=sample_domain)
 search = GridSearchCV(
     pipeline,

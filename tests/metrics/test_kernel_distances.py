@@ -7,6 +7,7 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import laplacian_kernel, linear_kernel, rbf_kernel
 
 from skot.metrics import energy_distance, maximum_mean_discrepancy
@@ -43,6 +44,24 @@ def test_mmd_of_two_gaussians():
     expected = 2 * bandwidth / np.sqrt(spread) * (1 - np.exp(-(m**2) / (2 * spread)))
     found = maximum_mean_discrepancy(X, X + m, gamma=0.5 / bandwidth**2)
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_unbiased_energy_by_hand(rng):
+    X, Y, a = rng.normal(size=(7, 2)), rng.normal(size=(5, 2)), rng.random(7)
+    a /= a.sum()
+    within = a @ cdist(X, X) @ a / (1 - a @ a) + cdist(Y, Y).sum() / 20
+    expected = 2 * (a @ cdist(X, Y)).mean() - within
+    assert energy_distance(X, Y, a=a, unbiased=True) == pytest.approx(expected, rel=1e-10)
+
+
+def test_unbiased_energy_has_mean_zero_under_the_null():
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(200):
+        X, Y = rng.normal(size=(20, 30)), rng.normal(size=(15, 30))
+        draws.append((energy_distance(X, Y, unbiased=True), energy_distance(X, Y) ** 2))
+    (unbiased, biased), error = np.mean(draws, axis=0), np.std(draws, axis=0)[0] / np.sqrt(200)
+    assert abs(unbiased) < 4 * error < biased
 
 
 def test_unbiased_has_mean_zero_under_the_null():
@@ -118,6 +137,7 @@ GRADIENTS = {
     "energy": energy_distance,
     "mmd": partial(maximum_mean_discrepancy, gamma=0.3),
     "unbiased mmd": partial(maximum_mean_discrepancy, gamma=0.3, unbiased=True),
+    "unbiased energy": partial(energy_distance, unbiased=True),
 }
 
 
@@ -170,7 +190,7 @@ def test_gradients_between_equal_samples_are_finite(name, problem):
     value.backward()
     assert X.grad.isfinite().all()
     assert a.grad.isfinite().all()
-    if name != "unbiased mmd":
+    if not name.startswith("unbiased"):
         assert X.grad.abs().max() < 1e-7
 
 

@@ -151,7 +151,9 @@ class TestCircularValidation:
         """Random labels stay at chance, also where target labels may be used."""
         X, y, sample_domain = shifted_blobs(n=200)
         y = np.random.default_rng(0).integers(0, 2, size=len(y))
-        model = DomainAdaptation(KNeighborsClassifier(1), MeanShift(), use_target_labels=True)
+        model = DomainAdaptation(
+            KNeighborsClassifier(1), MeanShift(), use_target_labels=True, fallback=None
+        )
         model.fit(X, np.where(sample_domain < 0, -1, y), sample_domain=sample_domain)
         score = CircularValidationScorer()(model, X, y, sample_domain=sample_domain)
         assert 0.3 < score < 0.8

@@ -163,8 +163,9 @@ def test_nothing_to_smooth_without_a_twist():
     X, Y, _, _ = gaussians(20, 2, 8)
     transport = SinkhornTransport(cost="euclidean").fit(X, Y)
     assert transport.residual_ == 0.0
-    with pytest.raises(NotImplementedError, match="Euclidean has no twist"):
-        transport.smooth_target(Y)
+    for fitted in (transport, SinkhornTransport(residual=0).fit(X, Y)):
+        with pytest.raises(NotImplementedError, match="a cost without a twist"):
+            fitted.smooth_target(Y)
 
 
 def test_equal_rows():
@@ -299,3 +300,22 @@ def test_no_draw_where_nothing_is_left_out():
     state = np.random.RandomState(0)
     SinkhornTransport(max_samples=30, random_state=state).fit(X, Y)
     assert state.randint(1000) == np.random.RandomState(0).randint(1000)
+
+
+def test_a_fit_of_minutes_is_announced(monkeypatch):
+    """Before it begins, and with what makes it shorter."""
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skot.transport._sinkhorn.estimator.sinkhorn", stop)
+    rows = np.random.default_rng(0).normal(size=(60_000, 2))
+    with (
+        pytest.warns(UserWarning, match=r"about \d+ minutes on one core.*max_samples"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        SinkhornTransport().fit(rows, rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(KeyboardInterrupt):
+            SinkhornTransport(max_samples=2000).fit(rows, rows)

@@ -214,8 +214,8 @@ def test_bad_new_rows_and_sparse_samples():
 def test_a_score_that_was_not_solved_is_one_warning_at_the_line_of_the_user(monkeypatch):
     X, Y = np.random.RandomState(0).standard_normal((2, 60, 2))
     transport = GaussianTransport().fit(X, Y)
-    hasty = partial(_divergence_to.sinkhorn_divergence, max_iter=1)
-    monkeypatch.setattr(_divergence_to, "sinkhorn_divergence", hasty)
+    hasty = partial(_divergence_to.split_sinkhorn_divergence, max_iter=1)
+    monkeypatch.setattr(_divergence_to, "split_sinkhorn_divergence", hasty)
     with pytest.warns(ConvergenceWarning, match="score of GaussianTransport") as caught:
         transport.score(X)
     assert [warning.filename for warning in caught] == [__file__]

@@ -37,7 +37,8 @@ class SemiDualPass(NamedTuple):
     target_potential: Tensor
     source_marginal: Tensor
 
-    __repr__ = brief_repr
+    def __repr__(self) -> str:
+        return brief_repr(self)
 
 
 class SemiDual:

@@ -28,9 +28,9 @@ def described(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return {"kind": type(value).__name__, "items": [described(item) for item in value]}
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        is_array = isinstance(value, np.ndarray)
-        tensor = torch.from_numpy(np.array(value)) if is_array else value.detach().cpu()
-        return {"kind": "array" if is_array else "tensor", "values": tensor}
+        if isinstance(value, np.ndarray):
+            return {"kind": "array", "values": torch.from_numpy(np.array(value))}
+        return {"kind": "tensor", "values": value.detach().cpu()}
     room = public_module(type(value)) if isinstance(value, Component) else None
     if room not in _ROOMS:
         raise TypeError(f"{type(value).__name__} has no description.")

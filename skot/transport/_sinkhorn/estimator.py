@@ -27,6 +27,7 @@ from skot.transport._sinkhorn.debiasing import (
     relative_size,
     solve_to_itself,
 )
+from skot.transport._sinkhorn.duration import announce_long_fit
 from skot.transport._sinkhorn.rows import rows_in_use
 from skot.transport._sinkhorn.unit import unit_of_epsilon
 from skot.utils._brief import named
@@ -74,7 +75,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         The share r of the residual :math:`x - S_a(x)` that is added to the map: 1 is the debiased
         map of [4]_, 0 the plain average. ``"auto"`` takes the share that is not noise of
         :math:`S_a` itself, from the data: near 1 where plans average over many rows, less for
-        small `epsilon`, few rows or many features. For costs with a twist.
+        small `epsilon`, few rows or many features, where the full residual can do harm [4]_. For
+        costs with a twist.
     cost : str or Cost, default="sqeuclidean"
         Ground cost: ``"sqeuclidean"``, ``"euclidean"``, ``"cityblock"``, ``"cosine"``,
         ``"sphere"``, or a :class:`~skot.costs.Cost`. A map needs a cost with a twist; without
@@ -179,7 +181,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     .. [3] Courty, N., Flamary, R., Tuia, D. and Rakotomamonjy, A. (2017). Optimal transport for
        domain adaptation. IEEE TPAMI, 39(9), Section 4.2.
     .. [4] Pooladian, A.-A., Cuturi, M. and Niles-Weed, J. (2022). Debiaser beware: pitfalls of
-       centering regularized transport maps. ICML, Equation 8.
+       centering regularized transport maps. ICML.
 
     Examples
     --------
@@ -288,6 +290,14 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         self.cost_ = check_cost(self.cost)
         unit = unit_of_epsilon(self.scale_cost, self.cost_, source, target)
         self.epsilon_ = float(self.epsilon * unit)
+        announce_long_fit(
+            type(self).__name__,
+            self.cost_,
+            self.epsilon_,
+            source,
+            target,
+            with_own=self.residual != 0,
+        )
         with iteration_hook(self, self.max_iter, X=X, y=y) as on_iteration:
             samples = (source.points, target.points)
             weights = (source.weights, target.weights)
@@ -333,16 +343,23 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         -------
         X_new : array of shape (n_rows, n_features)
             With the dtype of `X` for float32 and float64; `X` itself where r is 1.
+
+        Raises
+        ------
+        NotImplementedError
+            After a fit with ``residual=0`` or a cost without a twist, which solve no transport of
+            the target to itself.
         """
         check_is_fitted(self)
         split = split_domains(self, X, reset=False)
-        y = self._to_compute(split.X_source)
         own = self._map_back.own
         if own is None:
             raise NotImplementedError(
-                f"{type(self.cost_).__name__} has no twist, so nothing is averaged in its sense."
+                "smooth_target needs the transport of the target to itself, which a fit with "
+                "residual=0, or with a cost without a twist, does not solve."
             )
-        return self._restore(own.smooth(y, self.residual_), X, split)
+        smoothed = own.smooth(self._to_compute(split.X_source), self.residual_)
+        return self._restore(smoothed, X, split)
 
     @property
     def coupling_(self) -> np.ndarray:
@@ -389,20 +406,18 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         """Solve the transports of the samples to themselves, and set the maps."""
         there, back = self.potentials_, self.potentials_.swapped()
         self.residual_ = self.inverse_residual_ = 0.0
-        size, own_source, own_target, solved = 1.0, None, None, []
-        if has_twist(self.cost_, source.points):
-            size = relative_size(self.cost_, source, target)
-            of_source, of_target = own_epsilons(self.cost_, self.epsilon_, size)
-            own_target, result = self._solve_to_itself(target, of_target)
-            solved.append(result)
-            if self.residual != 0:
-                own_source, result = self._solve_to_itself(source, of_source)
-                solved.append(result)
-                self.residual_ = self._share(own_source)
-                self.inverse_residual_ = self._share(own_target)
-        for result in solved:
+        if self.residual == 0 or not has_twist(self.cost_, source.points):
+            self._map_there = DebiasedMap(there, None, 0.0)
+            self._map_back = DebiasedMap(back, None, 0.0)
+            return
+        size = relative_size(self.cost_, source, target)
+        of_source, of_target = own_epsilons(self.cost_, self.epsilon_, size)
+        own_source, solved_source = self._solve_to_itself(source, of_source)
+        own_target, solved_target = self._solve_to_itself(target, of_target)
+        for result in (solved_source, solved_target):
             self.converged_ = self.converged_ and result.converged
             self.marginal_error_ = max(self.marginal_error_, result.marginal_error)
+        self.residual_, self.inverse_residual_ = map(self._share, (own_source, own_target))
         self._map_there = DebiasedMap(there, own_source, self.residual_ * size)
         self._map_back = DebiasedMap(back, own_target, self.inverse_residual_ / size)
 
