@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import take_rows
 from skot.adaptation._table import for_estimator, frame_library, join_rows, take, tidy
-from skot.transport import BaseTransport
+from skot.transport import BaseTransport, SinkhornTransport
 from skot.utils.validation import check_points
 
 
@@ -78,6 +78,14 @@ def bring_along(transport: Any, rows: Any) -> Any:
     return rows
 
 
+def smooth_too(transport: Any, moved: Any, rows: Any, stays: np.ndarray) -> Any:
+    """Return rows (n, n_features), those with `stays` (n,) seen as those that moved are."""
+    if not smooths(transport) or not stays.any():
+        return moved
+    smoothed = for_estimator(bring_along(transport, take(rows, stays)))
+    return join_rows(smoothed, take(moved, ~stays), stays)
+
+
 def smooths(transport: Any) -> bool:
     """Whether rows that stay are to be smoothed as much as those that move."""
     # The plain map of other libraries leaves them as they are.
@@ -130,3 +138,8 @@ def _put_back(moved: Any, rows: Any, moves: np.ndarray) -> Any:
             "transform takes sample_domain may do so: it brings the rows that stay along."
         )
     return join_rows(moved, tidy(take(rows, ~moves), rows), moves)
+
+
+def default_transport() -> SinkhornTransport:
+    """Return the transport that ``transport=None`` stands for."""
+    return SinkhornTransport(epsilon=0.25, residual=0.25)
