@@ -8,18 +8,19 @@ _NAMES = {"plain": "`residual=0`", "debiased": "`residual=1`", "default": "defau
 _INTRODUCTION = """## Class shares
 
 Classes have equal shares in the source and others in the target; a logistic regression is adapted
-with `DomainAdaptation`, and judged on the target. *Gaussian*: two unit Gaussians three apart, 300 rows
-a side, the target turned by 0.5 and shifted by 2 across the old boundary, so that the classifier of the
-source is often below chance. *Digits*: MNIST and USPS, 300 rows a side in 50 principal components,
-sets of 5, 4 and 2 classes; the target has equal shares, or half of it in one class, or rising ones
-(with two classes 20 and 80 %). *Office-Caltech10*: equal shares only, 20 rows of a class. Means over
-draws {draws}; thresholds of the estimate were chosen at seeds from 1000 on.
+with `DomainAdaptation`, and judged on the target. *Gaussian*: two unit Gaussians three apart, 300
+rows a side, the target turned by 0.5 and shifted by 2 across the old boundary, so that the
+classifier of the source is often below chance. *Digits*: MNIST and USPS, 300 rows a side in 50
+principal components, sets of 5, 4 and 2 classes; the target has equal shares, or half of it in one
+class, or rising ones (with two classes 20 and 80 %). *Office-Caltech10*: equal shares only, 20 rows
+of a class. Means over {draws} draws; thresholds of the estimate were chosen at seeds from 1000 on.
 
-Accuracy in %: without adaptation, adapted with the shares of the source (`target_shares=None`), with
-the true ones, and with `"estimate"`; *best* is that of the best shares on the way from those of the
-source through the true ones and beyond (in the mean of the draws, by labels of the target), which is
-what weights can reach. *Acted*: in how many draws the estimate was used; *gap*: how much of the way
-from the source's shares to the true ones it went; *warned*: in how many draws the default warned.
+Accuracy in %: without adaptation, adapted with the shares of the source (`target_shares=None`),
+with the true ones, and with `"estimate"`; *best* is that of the best shares on the way from those
+of the source through the true ones and beyond (in the mean of the draws, by labels of the target),
+which is what weights can reach. *Acted*: in how many draws the estimate was used; *gap*: how much
+of the way from the source's shares to the true ones it went; *warned*: in how many draws the
+default warned.
 """
 
 
@@ -125,6 +126,6 @@ def _verdict(cells: list[dict]) -> str:
     return (
         "In points of accuracy, over all problems:\n\n"
         + table(header, rows)
-        + f"\nThe check behind the warning takes {np.median(seconds):.2f} s of processor time in the "
-        f"median of all draws.\n"
+        + f"\nThe check behind the warning takes {np.median(seconds):.2f} s of processor time in "
+        "the median of all draws.\n"
     )

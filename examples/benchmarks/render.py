@@ -6,8 +6,8 @@ import sys
 import numpy as np
 from _adaptation_render import adaptation_section
 from _batches_render import batches_section, batches_summary
-from _debiased_render import debiased_section
 from _class_shares_render import class_shares_section
+from _debiased_render import debiased_section
 from _digits_render import digits_section
 from _estimators_render import estimators_section
 from _fit_overhead_render import fit_overhead_section
