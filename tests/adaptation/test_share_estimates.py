@@ -67,7 +67,7 @@ def test_misfit_vanishes_for_an_affine_copy_of_the_reweighted_source():
     assert_allclose(misfit.descend(sample.shares)[0], shares, atol=0.02)
 
 
-@pytest.mark.parametrize("shares", [(0.1, 0.9), (0.3, 0.7), (0.8, 0.2)])
+@pytest.mark.parametrize("shares", [(0.1, 0.9), (0.25, 0.75), (0.8, 0.2)])
 @pytest.mark.parametrize("d", [2, 20])
 def test_gaussian_classes_that_are_turned_and_shifted(shares, d):
     X, codes = gaussian_classes((0.5, 0.5), d=d, seed=0)
@@ -144,18 +144,17 @@ def test_mixture_of_clusters_far_apart_counts_them():
 
 
 @pytest.mark.parametrize(
-    ("by_shape", "by_mixture", "gain", "n_rows", "reliable", "alarming"),
+    ("by_shape", "by_mixture", "gain", "n_rows", "reliable"),
     [
-        ((0.2, 0.8), (0.25, 0.75), 0.9, 300, True, True),
-        ((0.35, 0.65), (0.35, 0.65), 0.9, 300, True, False),  # clear, but no alarm
-        ((0.2, 0.8), (0.4, 0.6), 0.9, 300, False, False),  # they disagree
-        ((0.2, 0.8), (0.25, 0.75), 0.3, 300, False, False),  # it explains little
-        ((0.45, 0.55), (0.45, 0.55), 0.9, 300, False, False),  # a small change
-        ((0.35, 0.65), (0.35, 0.65), 0.9, 50, False, False),  # of few rows
-        ((0.5, 0.5), (0.5, 0.5), 0.9, 300, False, False),
+        ((0.2, 0.8), (0.25, 0.75), 0.9, 300, True),
+        ((0.4, 0.6), (0.4, 0.6), 0.9, 300, False),  # a change of little consequence
+        ((0.2, 0.8), (0.3, 0.7), 0.9, 300, False),  # they disagree
+        ((0.2, 0.8), (0.25, 0.75), 0.6, 300, False),  # it explains little
+        ((0.45, 0.55), (0.45, 0.55), 0.9, 300, False),  # a small change
+        ((0.32, 0.68), (0.32, 0.68), 0.9, 50, False),  # of few rows
+        ((0.5, 0.5), (0.5, 0.5), 0.9, 300, False),
     ],
 )
-def test_when_an_estimate_is_believed(by_shape, by_mixture, gain, n_rows, reliable, alarming):
+def test_when_an_estimate_is_believed(by_shape, by_mixture, gain, n_rows, reliable):
     shares = (np.array([0.5, 0.5]), np.array(by_shape), np.array(by_mixture))
-    found = ShareEstimate(*shares, gain, n_rows, np.zeros(2))
-    assert (found.is_reliable, found.is_alarming) == (reliable, alarming)
+    assert ShareEstimate(*shares, gain, n_rows, np.zeros(2)).is_reliable is reliable
