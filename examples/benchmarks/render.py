@@ -12,6 +12,7 @@ from _estimators_render import estimators_section
 from _fit_overhead_render import fit_overhead_section
 from _flows_render import flows_section
 from _harness import CUT_SECONDS, RESULTS, ROOT, TOL_SLACK
+from _judging_render import judging_section
 from _label_noise_render import label_noise_section
 from _lagrangian_render import lagrangian_section
 from _meta_color_render import meta_color_section
@@ -284,6 +285,7 @@ SECTIONS = {
     "w2_step": step_section,
     "conjugates": conjugates_section,
     "debiased": debiased_section,
+    "judging": judging_section,
     "gaussian": gaussian_section,
     "flows": flows_section,
     "w2_images": w2_images_section,

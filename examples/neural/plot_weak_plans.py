@@ -70,11 +70,11 @@ for ax, (name, points) in zip(axes, [("target", Y_new[:, None]), *clouds.items()
     ax.set_axis_off()
 
 # %%
-# ``diagnose`` judges a transport by points that it has not seen. The `divergence` of images to
-# target is to be held against `divergence_floor`, which two halves of the target have between
-# them, and `divergence_before`, that of the source as it is. The `duality_gap` should be small
-# beside the `cost_value` of a strong cost, or beside the `target_variance`. `conditional_variance`
-# tells how much of the spread of the images is due to noise.
+# ``diagnose`` judges a transport by points that it has not seen, in numbers and words. The
+# `divergence` of images to target is to be held against its standard error, which is what sampling
+# alone gives, and `divergence_before`, that of the source as it is. The `duality_gap` should be
+# small beside the `cost_value` of a strong cost, or beside the `target_variance`.
+# `conditional_variance` tells how much of the spread of the images is due to noise.
 for name, transport in transports.items():
     print(f"{name}\n{transport.diagnose(X_new, Y_new)}\n")
 

@@ -106,7 +106,7 @@ def _settings(transport: Any, rows: Any) -> Iterator[None]:
     settings: dict[str, Any] = {}
     if frame_library(rows) is not None:
         settings["transform_output"] = frame_library(rows)
-    if _has_steps(transport):
+    if has_steps(transport):
         settings["enable_metadata_routing"] = True
     with config_context(**settings):
         yield
@@ -117,14 +117,14 @@ def _takes_sides(transport: Any) -> bool:
     if "sample_domain" in signature(transport.transform).parameters:
         return True
     # A pipeline hands on what its steps ask for, and refuses the rest.
-    if not _has_steps(transport):
+    if not has_steps(transport):
         return False
     while isinstance(transport, FrozenEstimator):
         transport = transport.estimator
     return bool(get_routing_for_object(transport).consumes("transform", ["sample_domain"]))
 
 
-def _has_steps(transport: Any) -> bool:
+def has_steps(transport: Any) -> bool:
     """Whether it is a pipeline, or another estimator that hands metadata on."""
     parameters = signature(transport.transform).parameters.values()
     return any(one.kind is Parameter.VAR_KEYWORD for one in parameters)

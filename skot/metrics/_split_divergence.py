@@ -158,8 +158,7 @@ def split_sinkhorn_divergence(
     See Also
     --------
     sinkhorn_divergence : Between the samples themselves; the loss to train with.
-    energy_distance : With ``unbiased=True`` it is zero in expectation too, and has no
-        regularisation: a second opinion.
+    energy_distance : A second opinion with ``unbiased=True``, without a regularisation.
 
     Notes
     -----

@@ -17,6 +17,13 @@ from skot.base import ComponentParamsMixin
 from skot.costs import Cost, SquaredEuclidean
 from skot.measures import EmpiricalMeasure, reference_sample
 from skot.metrics import at_most, judge_by, total_variance, warn_if_not_solved
+from skot.transport._diagnostics import (
+    Conditioning,
+    TransportDiagnostics,
+    check_halves,
+    common_numbers,
+    warn_of_missing_weights,
+)
 from skot.utils._brief import brief_repr
 from skot.utils._pickling import packed, unpacked
 from skot.utils._points import check_time
@@ -27,6 +34,8 @@ from skot.utils.validation import DomainSplit, split_domains
 
 #: Points of a reference sample, whatever the number of rows.
 REFERENCE_SIZE = 1024
+#: Source rows that every fit keeps.
+_KEPT_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,15 @@ class FittedTarget:
         Whether it was given in one array with the source.
     source_is_weighted : bool
         Whether the source rows of the fit had different weights.
+    source : EmpiricalMeasure or None
+        At most 1000 source rows of the fit, to tell whether others are among them.
     """
 
     measure: EmpiricalMeasure
     is_reference: bool
     is_stacked: bool
     source_is_weighted: bool = False
+    source: EmpiricalMeasure | None = None
 
     __repr__ = brief_repr
 
@@ -278,19 +290,51 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         map that follows single rows: compare transports on rows of both sides that were held
         out, as a search does.
         """
-        check_is_fitted(self)
-        split = split_domains(self, X, y, sample_domain, sample_weight, reset=False)
-        if len(split.X_source) == 0:
-            raise ValueError("score needs source rows: sample_domain marks every row as target.")
-        self._warn_if_weights_are_missing(split, sample_weight)
-        source = at_most(_measure(split.X_source, split.weight_source, self._device))
-        target = at_most(self._score_target(split))
-        _check_halves("score", source, target)
+        source, target = self._compared("score", X, y, sample_weight, sample_domain)
         moved = EmpiricalMeasure(self._map_to_score(source.points), source.weights)
         divergence = judge_by(target, moved)
         warn_if_not_solved(f"The score of {type(self).__name__}", [divergence])
         # A target without a spread has no unit.
         return -float(divergence.value) / (total_variance(target) or 1.0)
+
+    def diagnose(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, sample_domain: Any = None
+    ) -> TransportDiagnostics:
+        """Judge the transport on rows that it has not seen, in numbers and in words.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            Source rows, or both samples stacked.
+        y : array-like of shape (n_target, n_features), default=None
+            The target sample; as in :meth:`score`.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows of `X`.
+        sample_domain : array-like of int, shape (n_rows,), default=None
+            Source where >= 0, target where < 0.
+
+        Returns
+        -------
+        diagnostics : TransportDiagnostics
+            Whether rows arrive, how spread they are, whether they were within the data of the fit,
+            convergence and conditioning. ``print`` shows a line each. At most 2000 rows a side
+            are looked at.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`score`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a divergence was not solved to its tolerance.
+        UserWarning
+            If ``fit`` had weights, and the rows here have none.
+        """
+        source, target = self._compared("diagnose", X, y, sample_weight, sample_domain)
+        moved = EmpiricalMeasure(self._map_to_score(source.points), source.weights)
+        return TransportDiagnostics(**self._common_numbers(source, target, moved))
 
     def __getstate__(self) -> dict[str, Any]:
         return packed(super().__getstate__())
@@ -314,6 +358,10 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
         """Transport source points as the score looks at them: new rows, without labels."""
         return self._map(x, None)
 
+    def _conditioning(self, x: Tensor) -> Conditioning | None:
+        """How well determined the images of source points are, where there is a number for it."""
+        return None
+
     def _inverse_map(self, y: Tensor) -> Tensor:
         """Transport target points back."""
         raise NotImplementedError
@@ -336,6 +384,7 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
             is_reference=split.X_target is None,
             is_stacked=split.source_mask is not None,
             source_is_weighted=_is_weighted(source.weights),
+            source=source if len(source.points) <= _KEPT_ROWS else at_most(source, _KEPT_ROWS),
         )
 
     def _uses_labels(self) -> bool:
@@ -388,27 +437,53 @@ class BaseTransport(ComponentParamsMixin, OneToOneFeatureMixin, TransformerMixin
             return moved.to(device=X.device, dtype=split.X_source.dtype)
         return moved.cpu().numpy().astype(split.dtype, copy=False)
 
-    def _warn_if_weights_are_missing(self, split: DomainSplit, sample_weight: Any) -> None:
+    def _warn_if_weights_are_missing(
+        self, what: str, split: DomainSplit, sample_weight: Any
+    ) -> None:
         """Warn where rows were weighted in the fit and count equally now."""
         target_is_here = split.X_target is not None and split.source_mask is not None
         weighted = self._target.source_is_weighted or (
             target_is_here and _is_weighted(self._target.measure.weights)
         )
         if weighted and sample_weight is None:
-            warn_user(
-                f"This {type(self).__name__} was fitted with sample_weight, and score has none, so "
-                "all rows count equally. Pass sample_weight to score as well. In a search, "
-                "metadata routing does: sklearn.set_config(enable_metadata_routing=True) and "
-                "set_fit_request(sample_weight=True).set_score_request(sample_weight=True)."
-            )
+            warn_of_missing_weights(type(self).__name__, what)
 
-    def _score_target(self, split: DomainSplit) -> EmpiricalMeasure:
+    def _compared(
+        self, what: str, X: Any, y: Any, sample_weight: Any, sample_domain: Any
+    ) -> tuple[EmpiricalMeasure, EmpiricalMeasure]:
+        """Source rows and target that a judgement looks at, a part of them where they are many."""
+        check_is_fitted(self)
+        split = split_domains(self, X, y, sample_domain, sample_weight, reset=False)
+        if len(split.X_source) == 0:
+            raise ValueError(f"{what} needs source rows: sample_domain marks every row as target.")
+        target = at_most(self._score_target(what, split))
+        source = at_most(_measure(split.X_source, split.weight_source, self._device))
+        check_halves(what, source, target)
+        self._warn_if_weights_are_missing(what, split, sample_weight)
+        return source, target
+
+    def _common_numbers(
+        self, source: EmpiricalMeasure, target: EmpiricalMeasure, moved: EmpiricalMeasure
+    ) -> dict[str, Any]:
+        """What diagnostics of all transports say, of rows and their images."""
+        converged = getattr(self, "converged_", None)
+        return common_numbers(
+            source,
+            target,
+            moved,
+            self._target.source,
+            None if converged is None else bool(converged),
+            self._conditioning(source.points),
+        )
+
+    def _score_target(self, what: str, split: DomainSplit) -> EmpiricalMeasure:
         if split.X_target is not None and len(split.X_target):
             return _measure(split.X_target, split.weight_target, self._device)
         if self._target.is_stacked:
             raise ValueError(
-                f"This {type(self).__name__} was fitted on stacked samples, so score needs to know "
-                "the target rows: pass sample_domain, or the target sample as a two-dimensional y. "
+                f"This {type(self).__name__} was fitted on stacked samples, so {what} needs to "
+                "know the target rows: pass sample_domain, or the target sample as a "
+                "two-dimensional y. "
                 "In a search, metadata routing passes sample_domain on: "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
@@ -422,14 +497,3 @@ def _measure(rows, weights, device: torch.device) -> EmpiricalMeasure:
 def _is_weighted(weights: Tensor) -> bool:
     """Whether rows count differently, up to rounding."""
     return bool(weights.max() > weights.min() * (1.0 + 1e-9))
-
-
-def _check_halves(what: str, source: EmpiricalMeasure, target: EmpiricalMeasure) -> None:
-    """Raise unless both sides have a row for each half."""
-    sizes = {"source": len(source.points), "target": len(target.points)}
-    for side, size in sizes.items():
-        if size < 2:
-            raise ValueError(
-                f"{what} compares halves of the samples, so it needs at least 2 rows of positive "
-                f"weight a side. Got {size} {side} row."
-            )

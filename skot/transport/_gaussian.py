@@ -15,6 +15,7 @@ from skot.numerics.linalg import (
     weighted_mean,
 )
 from skot.transport._base import BaseTransport, FittedTarget
+from skot.transport._diagnostics import Conditioning
 from skot.utils._sklearn import Interval, StrOptions, fit_context
 from skot.utils._warnings import warn_user
 from skot.utils.tensors import to_tensor
@@ -37,6 +38,9 @@ from skot.utils.validation import split_domains
 #: times in single draws, and .03 to .6 times at a half. From 1.5 rows on, 50 / (rows per feature
 #: - 1) is near these errors.
 _ENOUGH_ROWS, _HARDLY_ANY_ROWS = 10, 1.5
+#: Between covariances of as many rows as features the ratio of stretches is in the thousands, from
+#: ten rows per feature on it is in the tens.
+_ILL_CONDITIONED = 1e3
 
 #: The shrinkage to try below so many rows per feature. Errors as above with the best of .1, .3,
 #: .5 and .8, for 10, 20 and 50 features: 91, 51, 41 at a half (.8; with .1 they are 222, 159, 135,
@@ -196,6 +200,14 @@ class GaussianTransport(BaseTransport):
 
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         return self._affine(x, self.source_mean_, self.linear_, self.target_mean_)
+
+    def _conditioning(self, x: Tensor) -> Conditioning:
+        stretch = np.abs(np.linalg.eigvalsh(self.linear_))
+        number = float(stretch.max() / stretch.min()) if stretch.min() > 0 else np.inf
+        verdict = "no direction is lost or blown up"
+        if number > _ILL_CONDITIONED:
+            verdict = "some directions are all but lost or blown up: raise shrinkage"
+        return Conditioning(number, "times the least stretch is the largest", verdict)
 
     def _inverse_map(self, y: Tensor) -> Tensor:
         return self._affine(y, self.target_mean_, self.inverse_linear_, self.source_mean_)

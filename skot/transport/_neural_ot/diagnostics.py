@@ -1,20 +1,17 @@
-"""What there is to judge a neural transport by."""
+"""What there is to judge a learned plan by, beside what holds for every transport."""
 
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from skot.losses import WeakCost
-from skot.metrics import divergence_epsilon, divergence_to, warn_if_not_solved
-from skot.numerics.subsample import spread_rows
 from skot.numerics.tiles import row_tiles
 from skot.potentials import KantorovichPotential
+from skot.transport._diagnostics import TransportDiagnostics
 from skot.transport._neural.networks import row_width
 
-#: Rows a side of the divergences.
-_DIVERGENCE_ROWS = 2000
 #: A conditional variance below this share of the target's means that noise is not used, which
 #: many maps go through in the first iterations.
 _COLLAPSED, _SETTLED = 1e-3, 100
@@ -83,82 +80,62 @@ def convergence_messages(
 
 
 @dataclass(frozen=True)
-class TransportDiagnostics:
-    """How well a learned map or plan does on rows it has not seen.
+class PlanDiagnostics(TransportDiagnostics):
+    """How well a learned map or plan does on some rows.
+
+    Beside what holds for every transport it says what only a method with a cost and a potential can
+    say. The divergence is that of one image a row.
 
     Attributes
     ----------
+    divergence, divergence_error, divergence_before : float
+        Of one image a row to the target, the standard error, and that of the rows as they are.
+    spread, target_variance : float
+        Total variances of the images and of the target.
+    outside : float
+        Share of the source rows outside the rows of the fit.
+    converged : bool
+        `converged_` of the transport.
+    conditioning : None
+        There is no such number.
+    conditioning_of : str
+        Empty.
+    verdicts : dict of str to str
+        What the numbers say.
     cost_value : float
         Mean cost of the plan.
     dual_value : float
         Value of the maximin objective.
     duality_gap : float
         Their difference, zero at the solution.
-    divergence : float
-        Debiased Sinkhorn divergence of the images to the target rows, one image a row, for the
-        squared Euclidean cost at 0.05 times the mean squared distance of target rows. At most
-        2000 rows a side.
-    divergence_before : float
-        The same for the source rows as they are.
-    divergence_floor : float
-        The same for one half of the target rows and the other: what sampling alone gives.
     conditional_variance : float
         Mean variance of the images of a row, summed over features; zero for a deterministic map.
-    target_variance : float
-        Variance of the target rows, summed over features.
+
+    See Also
+    --------
+    TransportDiagnostics : What every transport gives.
     """
 
     cost_value: float
     dual_value: float
     duality_gap: float
-    divergence: float
-    divergence_before: float
-    divergence_floor: float
     conditional_variance: float
-    target_variance: float
 
-    @classmethod
-    def of(cls, values: PlanValues, x: Tensor, y: Tensor, images: Tensor) -> "TransportDiagnostics":
-        """Add how far images are from the target to what they cost.
+    def _lines(self) -> dict[str, str]:
+        return {
+            **super()._lines(),
+            "cost": f"{self.cost_value:.4g}, dual value {self.dual_value:.4g}, "
+            f"duality gap {self.duality_gap:.3g}",
+            "noise": f"conditional variance {self.conditional_variance:.3g}",
+        }
 
-        Parameters
-        ----------
-        values : PlanValues
-            On the same rows.
-        x : Tensor of shape (n, n_features)
-            Source rows.
-        y : Tensor of shape (m, n_features)
-            Target rows.
-        images : Tensor of shape (n, n_features)
-            One image of each source row.
 
-        Returns
-        -------
-        diagnostics : TransportDiagnostics
-            In the units of the data.
-        """
-        epsilon = divergence_epsilon(y)
-        found = [
-            divergence_to(
-                spread_rows(b, _DIVERGENCE_ROWS), spread_rows(a, _DIVERGENCE_ROWS), epsilon=epsilon
-            )
-            for a, b in ((images, y), (x, y), (y[::2], y[1::2]))
-        ]
-        warn_if_not_solved("diagnose", found)
-        divergence, before, floor = (float(result.value) for result in found)
-        return cls(
-            cost_value=values.cost_value,
-            dual_value=values.cost_value - values.duality_gap,
-            duality_gap=values.duality_gap,
-            divergence=divergence,
-            divergence_before=before,
-            divergence_floor=floor,
-            conditional_variance=values.conditional_variance,
-            target_variance=values.target_variance,
-        )
-
-    def __str__(self) -> str:
-        """Return one line for each number."""
-        numbers = asdict(self)
-        width = max(map(len, numbers))
-        return "\n".join(f"{name:<{width}}  {value: .4g}" for name, value in numbers.items())
+def of_plan(common: dict[str, Any], values: PlanValues) -> PlanDiagnostics:
+    """Add what a plan costs to what holds for every transport."""
+    return PlanDiagnostics(
+        **common,
+        cost_value=values.cost_value,
+        dual_value=values.cost_value - values.duality_gap,
+        duality_gap=values.duality_gap,
+        conditional_variance=values.conditional_variance,
+    )

@@ -12,11 +12,11 @@ from torch import Tensor
 from skot.base import check_component
 from skot.costs import Cost, SquaredEuclidean, check_cost
 from skot.losses import EnergyAugmentation, GradientPenalty, StrongCost, WeakCost, WeakQuadratic
-from skot.measures import Noise
+from skot.measures import EmpiricalMeasure, Noise
 from skot.networks import ConditionalMLP, MLPMap, MLPPotential
 from skot.training import Adam, CosineSchedule, Optimizer, TrainingResult, TrainingState
 from skot.transport._neural.two_samples import BaseNeuralTransport, Samples
-from skot.transport._neural_ot.diagnostics import TransportDiagnostics, convergence_messages
+from skot.transport._neural_ot.diagnostics import PlanDiagnostics, convergence_messages, of_plan
 from skot.transport._neural_ot.model import LearnedMaps
 from skot.transport._neural_ot.training import MaximinMethod
 from skot.utils._sklearn import HasMethods, Interval
@@ -317,31 +317,42 @@ class NeuralOT(BaseNeuralTransport):
         variance = self._learned.plan().moments(self._to_compute(split.X_source))[1]
         return self._restore(variance, X, split)
 
-    def diagnose(self, X: Any, y: Any, *, random_state: Any = 0) -> TransportDiagnostics:
-        """Judge the fit on rows it has not seen.
+    def diagnose(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        sample_domain: Any = None,
+        random_state: Any = 0,
+    ) -> PlanDiagnostics:
+        """Judge the fit on rows it has not seen, in numbers and in words.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            Source rows.
-        y : array-like of shape (n_target, n_features)
-            Target rows.
+            Source rows, or both samples stacked.
+        y : array-like of shape (n_target, n_features), default=None
+            Target rows. Without them, and without target rows in `X`, the target of ``fit``.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows of `X`, in the divergence and the spread; costs and potentials are
+            means over rows.
+        sample_domain : array-like of int, shape (n_rows,), default=None
+            Source where >= 0, target where < 0.
         random_state : int, RandomState instance or None, default=0
             Seeds the noise.
 
         Returns
         -------
-        diagnostics : TransportDiagnostics
-            Costs, duality gap, how far the images are from the target, and how much mass is split.
+        diagnostics : PlanDiagnostics
+            How far the images are from the target, their spread, costs, duality gap, and how much
+            mass is split. At most 2000 rows a side are looked at.
         """
-        check_is_fitted(self)
-        split = split_domains(self, X, y, reset=False)
-        if split.X_target is None:
-            raise ValueError("diagnose needs target rows: pass them as a two-dimensional y.")
+        source, target = self._compared("diagnose", X, y, sample_weight, sample_domain)
         generator = check_generator(random_state)
-        x, y = self._to_compute(split.X_source), self._to_compute(split.X_target)
-        values, images = self._learned.values_of(x, y, generator)
-        return TransportDiagnostics.of(values, x, y, images)
+        values, images = self._learned.values_of(source.points, target.points, generator)
+        moved = EmpiricalMeasure(images.double(), source.weights)
+        return of_plan(self._common_numbers(source, target, moved), values)
 
     # Fitting
 

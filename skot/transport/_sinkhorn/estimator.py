@@ -20,6 +20,8 @@ from skot.solvers import (
     sinkhorn_class_regularized,
 )
 from skot.transport._base import BaseTransport
+from skot.transport._diagnostics import Conditioning
+from skot.transport._sinkhorn.averaging import averaging
 from skot.transport._sinkhorn.debiasing import (
     dtype_for,
     has_twist,
@@ -383,6 +385,9 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             return self._map_there(x)
         codes = torch.from_numpy(np.searchsorted(self._classes, labels)).to(x.device)
         return self._map_there(x, (codes, self._class_cost[1]))
+
+    def _conditioning(self, x: Tensor) -> Conditioning:
+        return averaging(self.potentials_, x)
 
     def _inverse_map(self, y: Tensor) -> Tensor:
         return self._map_back(y)

@@ -20,7 +20,7 @@ from skot.metrics import l2_uvp
 from skot.networks import ResNetPotential, UNet
 from skot.potentials import TranslationFrame
 from skot.training import Adam
-from skot.transport import TransportDiagnostics
+from skot.transport import PlanDiagnostics, TransportDiagnostics
 
 # --- closed forms ----------------------------------------------------------------------
 
@@ -196,24 +196,28 @@ def test_a_warm_start_keeps_the_noise():
 def test_diagnose(split_plan):
     other, new = numpy_samples(150, 200, seed=1)
     result = split_plan.diagnose(new, other)
+    assert isinstance(result, PlanDiagnostics)
     assert isinstance(result, TransportDiagnostics)
     assert result.dual_value == pytest.approx(result.cost_value - result.duality_gap)
     assert result.target_variance == pytest.approx(other.var(axis=0).sum())
     draws = split_plan.sample_transform(new, 16, random_state=0)
     variance = draws.var(axis=1).sum(axis=1).mean()
     assert result.conditional_variance == pytest.approx(variance, rel=1e-6)
-    assert 0.0 < result.divergence_floor < 0.3
+    assert 0.0 < result.divergence_floor == result.divergence_error < 0.3
     assert result.divergence < 0.05 * result.divergence_before
+    score = -split_plan.score(new, other) * result.target_variance
+    assert result.divergence == pytest.approx(score, abs=6 * result.divergence_error)
     assert result.divergence_before == pytest.approx(18.0, rel=0.15)
     assert split_plan.diagnose(new, other) == result
     assert split_plan.diagnose(new, other, random_state=1) != result
-    lines = str(result).splitlines()
-    assert len(lines) == 8
-    assert lines[0].split() == ["cost_value", f"{result.cost_value:.4g}"]
+    lines = dict(line.split(maxsplit=1) for line in str(result).splitlines())
+    assert list(lines)[-2:] == ["cost", "noise"]
+    assert lines["cost"].startswith(f"{result.cost_value:.4g}, dual value")
+    assert lines["noise"] == f"conditional variance {result.conditional_variance:.3g}"
     tensors = split_plan.diagnose(torch.from_numpy(new), torch.from_numpy(other))
     assert tensors == result
-    with pytest.raises(ValueError, match="diagnose needs target rows"):
-        split_plan.diagnose(new, np.zeros(200))
+    # Labels are no target: that of the fit is.
+    assert split_plan.diagnose(new, np.zeros(200)) == split_plan.diagnose(new)
     with pytest.raises(NotFittedError):
         strong().diagnose(new, other)
 
