@@ -1,12 +1,11 @@
 """Adapt any classifier or regressor with any transport."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import Tags, check_consistent_length, get_tags
+from sklearn.utils import Tags, check_consistent_length
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -24,6 +23,7 @@ from skot.adaptation._metadata import (
     estimator_has,
     metadata_router,
     route,
+    tags_like,
     take_rows,
 )
 from skot.adaptation._misuse import (
@@ -37,10 +37,10 @@ from skot.adaptation._misuse import (
     warn_of_target_weights,
 )
 from skot.adaptation._moving import (
-    bring_along,
     check_frozen,
+    default_transport,
     fit_and_move,
-    smooths,
+    smooth_too,
     to_estimator_side,
 )
 from skot.adaptation._passthrough import Passthrough
@@ -49,7 +49,6 @@ from skot.adaptation._scaling import fit_scalers, scale
 from skot.adaptation._table import (
     for_estimator,
     has_minus_one,
-    join_rows,
     one_label_per_row,
     read_rows,
     read_sides,
@@ -351,11 +350,7 @@ class DomainAdaptation(
         labels = mask_labels(y, trains) if trains[moves].all() else None
         with fit_part(self, transport, rows, labels):
             moved = fit_and_move(transport, rows, labels, moves, metadata)
-        stays = trains & ~moves
-        if smooths(transport) and stays.any():
-            smoothed = for_estimator(bring_along(transport, take(rows, stays)))
-            moved = join_rows(smoothed, take(moved, ~stays), stays)
-        return moved
+        return smooth_too(transport, moved, rows, trains & ~moves)
 
     def _fit_estimator(self, rows: Any, y: np.ndarray, trains: np.ndarray, params: dict) -> Any:
         """Return the estimator fitted to the rows of the mask `trains` (n,)."""
@@ -497,21 +492,4 @@ class DomainAdaptation(
         return metadata_router(self, default_transport())
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        if not hasattr(self.estimator, "__sklearn_tags__"):
-            # It is refused by fit, in words; until then there is something to show.
-            return tags
-        of_estimator = get_tags(self.estimator)
-        tags.estimator_type = of_estimator.estimator_type
-        tags.classifier_tags = deepcopy(of_estimator.classifier_tags)
-        if tags.classifier_tags is not None:
-            tags.classifier_tags.multi_label = False
-        tags.regressor_tags = deepcopy(of_estimator.regressor_tags)
-        tags.target_tags.required = of_estimator.target_tags.required
-        tags.non_deterministic = of_estimator.non_deterministic
-        return tags
-
-
-def default_transport() -> SinkhornTransport:
-    """Return the transport that ``transport=None`` stands for."""
-    return SinkhornTransport(epsilon=0.25, residual=0.25)
+        return tags_like(super().__sklearn_tags__(), self.estimator)

@@ -1,11 +1,13 @@
 """Where metadata goes, and which methods the estimator has."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import is_classifier
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
 _RESPONSES = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score")
@@ -77,3 +79,19 @@ def metadata_router(adaptation: Any, default_transport: Any) -> MetadataRouter:
     for callee in callees:
         of_transport.add(caller="fit", callee=callee)
     return router.add(transport=transport, method_mapping=of_transport)
+
+
+def tags_like(tags: Tags, estimator: Any) -> Tags:
+    """Return tags with those of the estimator that decide what may be asked of an adaptation."""
+    if not hasattr(estimator, "__sklearn_tags__"):
+        # It is refused by fit, in words; until then there is something to show.
+        return tags
+    of_estimator = get_tags(estimator)
+    tags.estimator_type = of_estimator.estimator_type
+    tags.classifier_tags = deepcopy(of_estimator.classifier_tags)
+    if tags.classifier_tags is not None:
+        tags.classifier_tags.multi_label = False
+    tags.regressor_tags = deepcopy(of_estimator.regressor_tags)
+    tags.target_tags.required = of_estimator.target_tags.required
+    tags.non_deterministic = of_estimator.non_deterministic
+    return tags

@@ -6,6 +6,7 @@ import numpy as np
 
 from skot.adaptation._callers import scikit_learn_above
 from skot.adaptation._table import for_estimator
+from skot.numerics.tiles import row_tiles
 from skot.utils._labels import UNKNOWN_INTEGER
 from skot.utils._warnings import warn_user
 from skot.utils.tensors import to_numpy
@@ -102,8 +103,12 @@ def hash_rows(rows: Any) -> np.ndarray | None:
     # Odd multipliers, the same in every process; sums of products of 64 bits wrap around.
     generator = np.random.default_rng(0)
     multipliers = generator.integers(2**63, size=points.shape[1], dtype=np.uint64) * 2 + 1
-    bits = np.ascontiguousarray(points + 0.0).view(np.uint64)
-    return ((bits ^ (bits >> np.uint64(29))) * multipliers).sum(axis=1, dtype=np.uint64)
+    hashes = np.empty(len(points), dtype=np.uint64)
+    for tile in row_tiles(len(points), points.shape[1]):
+        bits = np.ascontiguousarray(points[tile] + 0.0).view(np.uint64)
+        mixed = (bits ^ (bits >> np.uint64(29))) * multipliers
+        hashes[tile] = mixed.sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def hash_source(rows: Any, is_source: np.ndarray) -> np.ndarray | None:

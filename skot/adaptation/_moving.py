@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skot.adaptation._metadata import take_rows
 from skot.adaptation._table import for_estimator, frame_library, join_rows, take, tidy
-from skot.transport import BaseTransport
+from skot.transport import BaseTransport, SinkhornTransport
 from skot.utils.validation import check_points
 
 
@@ -78,6 +78,14 @@ def bring_along(transport: Any, rows: Any) -> Any:
     return rows
 
 
+def smooth_too(transport: Any, moved: Any, rows: Any, stays: np.ndarray) -> Any:
+    """Return rows (n, n_features), those with `stays` (n,) seen as those that moved are."""
+    if not smooths(transport) or not stays.any():
+        return moved
+    smoothed = for_estimator(bring_along(transport, take(rows, stays)))
+    return join_rows(smoothed, take(moved, ~stays), stays)
+
+
 def smooths(transport: Any) -> bool:
     """Whether rows that stay are to be smoothed as much as those that move."""
     # The plain map of other libraries leaves them as they are.
@@ -98,7 +106,7 @@ def _settings(transport: Any, rows: Any) -> Iterator[None]:
     settings: dict[str, Any] = {}
     if frame_library(rows) is not None:
         settings["transform_output"] = frame_library(rows)
-    if _has_steps(transport):
+    if has_steps(transport):
         settings["enable_metadata_routing"] = True
     with config_context(**settings):
         yield
@@ -109,14 +117,14 @@ def _takes_sides(transport: Any) -> bool:
     if "sample_domain" in signature(transport.transform).parameters:
         return True
     # A pipeline hands on what its steps ask for, and refuses the rest.
-    if not _has_steps(transport):
+    if not has_steps(transport):
         return False
     while isinstance(transport, FrozenEstimator):
         transport = transport.estimator
     return bool(get_routing_for_object(transport).consumes("transform", ["sample_domain"]))
 
 
-def _has_steps(transport: Any) -> bool:
+def has_steps(transport: Any) -> bool:
     """Whether it is a pipeline, or another estimator that hands metadata on."""
     parameters = signature(transport.transform).parameters.values()
     return any(one.kind is Parameter.VAR_KEYWORD for one in parameters)
@@ -130,3 +138,8 @@ def _put_back(moved: Any, rows: Any, moves: np.ndarray) -> Any:
             "transform takes sample_domain may do so: it brings the rows that stay along."
         )
     return join_rows(moved, tidy(take(rows, ~moves), rows), moves)
+
+
+def default_transport() -> SinkhornTransport:
+    """Return the transport that ``transport=None`` stands for."""
+    return SinkhornTransport(epsilon=0.25, residual=0.25)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
+from sklearn import config_context, get_config
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from skot.adaptation._moving import has_steps
 from skot.adaptation._passthrough import Passthrough
 from skot.adaptation._share_estimates import (
     LARGEST_DISAGREEMENT,
@@ -82,8 +83,8 @@ def find_target_shares(
     None if it is None; then a change of shares that is sure is warned of. The metadata of the
     transport, by method, may hold the weights with which rows are transported.
     """
-    by_method = of_transport.get("fit_transform", of_transport.get("fit", {}))
-    weights = by_method.get("sample_weight")
+    of_fit = of_transport.get("fit_transform") or of_transport.get("fit", {})
+    weights = of_fit.get("sample_weight")
     if target_shares is None:
         if is_classifier(estimator) and not isinstance(transport, Passthrough):
             _warn_of_change(X, y, is_source, weights)
@@ -104,8 +105,11 @@ def weight_parameter(part: Any, method: str = "fit") -> str | None:
     """Name by which `part` takes weights of rows in `method`, None if it takes none."""
     if has_fit_parameter(part, "sample_weight"):
         return "sample_weight"
-    if get_config()["enable_metadata_routing"]:
-        consumed = get_routing_for_object(part).consumes(method, ["sample_weight"])
+    # The steps of a transport are told the sides of the rows by routing, whatever the setting.
+    routing = get_config()["enable_metadata_routing"]
+    if routing or (hasattr(part, "transform") and has_steps(part)):
+        with config_context(enable_metadata_routing=True):
+            consumed = get_routing_for_object(part).consumes(method, ["sample_weight"])
         return "sample_weight" if consumed else None
     if isinstance(part, Pipeline):
         name, last = part.steps[-1]
@@ -202,9 +206,9 @@ def _list(labels: Any) -> str:
 def _estimate(
     X: Any, y: np.ndarray, is_source: np.ndarray, weights: Any, n_resamples: int
 ) -> ShareEstimate | None:
-    """Estimate the shares, None with one class or too few rows."""
+    """Estimate the shares, None with one class, too few rows or no numbers."""
     rows = numeric_part(X)
-    if rows is None:
+    if rows is None or not rows.shape[1]:
         return None
     a = np.ones(len(y)) if weights is None else to_numpy(weights).astype(float)
     source = is_source & (a > 0)
@@ -252,7 +256,7 @@ def _estimated(
         )
         reason = (
             f"an estimate needs two classes, {_MIN_ROWS} source rows of each, and as many target "
-            "rows for each"
+            "rows for each, with numeric features"
         )
     else:
         kept = ClassShares(classes, found.source, found.std, is_change=False)

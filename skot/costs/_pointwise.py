@@ -11,9 +11,13 @@ from skot.costs._base import Cost, FactorizedCost, StandardizedPair
 from skot.numerics.linalg import weighted_mean
 from skot.numerics.medians import weighted_median
 from skot.utils._sklearn import Interval
+from skot.utils._warnings import warn_user
 
 #: Sums of squares from here to the inverse have lost nothing to the range of floats.
 _SAFE_SQUARE = 1e-200
+
+#: Rows on a sphere have one length, up to the rounding of what they were read from.
+_ONE_LENGTH = 1.01
 
 #: Numbers of a tensor up to which an operation takes less than starting it.
 _FEW = 2**13
@@ -267,8 +271,9 @@ class SphereGeodesic(Cost):
 
     .. math:: c(x, y) = \arccos\big(\langle x, y \rangle / (1 + \delta)\big)^q
 
-    Rows are taken as directions and normalised first. For q = 2 the twist is the Riemannian
-    exponential map, so the averaged map of a sphere stays on the sphere [1]_.
+    Rows are taken as directions and normalised first: latitude and longitude in degrees are no
+    directions, and have to be turned into unit vectors (see the example). For q = 2 the twist is
+    the Riemannian exponential map, so the averaged map of a sphere stays on the sphere [1]_.
 
     Parameters
     ----------
@@ -289,6 +294,14 @@ class SphereGeodesic(Cost):
     >>> north, east = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]])
     >>> SphereGeodesic(power=1.0).pairwise(north, east)
     tensor([[1.5708]])
+
+    From degrees to unit vectors, Paris and Sydney, and back to kilometres:
+
+    >>> latitude, longitude = torch.deg2rad(torch.tensor([[48.9, 2.4], [-33.9, 151.2]])).T
+    >>> flat = latitude.cos()
+    >>> rows = torch.stack([flat * longitude.cos(), flat * longitude.sin(), latitude.sin()], 1)
+    >>> round(6371 * SphereGeodesic(power=1.0).pairwise(rows[:1], rows[1:]).item(), -2)
+    17000.0
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
@@ -305,6 +318,14 @@ class SphereGeodesic(Cost):
 
     def paired(self, x: Tensor, y: Tensor) -> Tensor:
         return self._of_cosine(torch.linalg.vecdot(_unit_rows(x), _unit_rows(y)))
+
+    def scale(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> float:
+        _warn_of_degrees(x, y)
+        return super().scale(x, y, a, b)
+
+    def median_scale(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> float:
+        _warn_of_degrees(x, y)
+        return super().median_scale(x, y, a, b)
 
     def _of_cosine(self, cosine: Tensor) -> Tensor:
         """Power of the angle, whose slope the margin keeps finite, of cosines of any shape."""
@@ -338,7 +359,7 @@ class SphereGeodesic(Cost):
         return super().debiased_barycenter(x, y, weights, own, own_weights, residual)
 
     def interpolate(self, x: Tensor, y: Tensor, t: float) -> Tensor:
-        """Give directions at a time of the way along the shorter arc of the great circle.
+        """Follow the shorter arc of the great circle for a part of the way.
 
         Parameters
         ----------
@@ -363,6 +384,23 @@ class SphereGeodesic(Cost):
         is_opposite = torch.linalg.vector_norm(x + y, dim=1, keepdim=True) < 1e-7
         tangent = _unit_rows(torch.where(is_opposite, aside, tangent))
         return torch.cos(t * angle) * x + torch.sin(t * angle) * tangent
+
+
+def _warn_of_degrees(*clouds: Tensor) -> None:
+    """Say that rows of two or three features with norms of their own are no directions.
+
+    Long rows, such as embeddings, are often meant by their direction alone.
+    """
+    lengths = torch.cat([torch.linalg.vector_norm(x, dim=1) for x in clouds])
+    if clouds[0].shape[1] > 3 or float(lengths.max()) <= _ONE_LENGTH * float(lengths.min()):
+        return
+    warn_user(
+        f"The cost 'sphere' takes rows for directions, but rows of {clouds[0].shape[1]} features "
+        f"have lengths from {float(lengths.min()):.3g} to {float(lengths.max()):.3g}, which it "
+        "does not see. Turn latitude and longitude into unit vectors, (cos lat cos lon, "
+        "cos lat sin lon, sin lat); divide other rows by their length if only their direction "
+        "counts."
+    )
 
 
 def _unit_rows(x: Tensor) -> Tensor:

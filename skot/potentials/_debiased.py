@@ -11,6 +11,7 @@ from skot.numerics.medians import weighted_median
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.subsample import spread_rows
 from skot.potentials._entropic import EntropicPotentials, logit_tiles, origin_of
+from skot.utils._brief import brief_repr
 
 #: Rows whose cost is this share of the mean cost of the sample, or less, are one and the same row
 #: up to rounding (the squared distance of rows that went through float32 is far below).
@@ -48,6 +49,8 @@ class SelfTransport:
 
     potentials: EntropicPotentials
     unit: float
+
+    __repr__ = brief_repr
 
     def weights(self, x: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Form the weights v a few rows at a time.
@@ -236,6 +239,8 @@ class DebiasedMap:
     potentials: EntropicPotentials
     own: SelfTransport | None
     residual: float
+
+    __repr__ = brief_repr
 
     def __call__(self, x: Tensor, class_cost: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Transport points.

@@ -210,8 +210,8 @@ def test_shares_that_are_none(target_shares, message):
 def test_class_without_weight():
     X, y, sample_domain = two_classes(0.5, n=20)
     model = DomainAdaptation(LogisticRegression(), target_shares=[0.5, 0.5])
+    weights = np.where(sample_domain >= 0, y == 0, 1.0)
     with pytest.raises(ValueError, match=r"class 1 a share .* sample_weight of zero"):
-        weights = np.where(sample_domain >= 0, y == 0, 1.0)
         model.fit(X, y, sample_domain=sample_domain, sample_weight=weights)
 
 
@@ -264,6 +264,31 @@ def test_last_step_of_a_pipeline():
         assert_allclose(model.estimator_[-1].sample_weight_, expected)
         with pytest.warns(UserWarning, match="Pipeline takes no sample_weight"):
             fit(data, [0.9, 0.1], make_pipeline(StandardScaler(), Recorder()))
+
+
+def test_step_of_a_transport_that_asks_for_weights():
+    data = X, y, sample_domain = two_classes(0.1, n=40)
+    source = sample_domain >= 0
+    with sklearn.config_context(enable_metadata_routing=True):
+        inner = SinkhornTransport().set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        model = fit(data, [0.9, 0.1], Recorder(), make_pipeline(scaler, inner))
+    a = model.transport_[-1].potentials_.a.numpy()
+    assert_allclose(a[y[source] == 1].sum(), 0.1)
+    with pytest.warns(UserWarning, match="Pipeline takes no sample_weight: rows are moved as if"):
+        fit(data, [0.9, 0.1], Recorder(), make_pipeline(StandardScaler(), SinkhornTransport()))
+
+
+def test_passthrough_leaves_the_weights_to_the_estimator():
+    data = X, y, sample_domain = two_classes(0.1)
+    model = fit(data, [0.9, 0.1], transport="passthrough")
+    source = sample_domain >= 0
+    weights = np.where(y == 1, 0.2, 1.8)[source]
+    by_hand = LogisticRegression().fit(X[source], y[source], sample_weight=weights)
+    assert_allclose(model.predict_proba(X), by_hand.predict_proba(X))
+    fit(data, transport="passthrough")  # no plan mixes classes, so nothing is warned of
+    with pytest.raises(ValueError, match="KNeighborsClassifier"):
+        fit(data, [0.9, 0.1], KNeighborsClassifier(), "passthrough")
 
 
 # --- the estimate ----------------------------------------------------------------------

@@ -9,6 +9,9 @@ from skot.costs import Cosine, Cost, Euclidean, PNorm, SphereGeodesic, SquaredEu
 from skot.solvers import sinkhorn
 from skot.utils._sklearn import InvalidParameterError
 
+# Random rows are no directions, which few of these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore:The cost 'sphere' takes rows:UserWarning")
+
 COSTS = [
     SquaredEuclidean(),
     Euclidean(),
@@ -322,3 +325,22 @@ def test_twist_of_tiny_and_huge_gradients(size):
     expected = size ** (1.0 / 0.7) * cost.twist(x, direction)
     torch.testing.assert_close(moved, expected, rtol=1e-10, atol=0.0)
     assert (cost.twist(x, 0.0 * direction) == x).all()
+
+
+def test_latitude_and_longitude_are_no_directions():
+    rng = np.random.default_rng(0)
+    degrees = [np.column_stack([rng.uniform(-60, 60, 30), rng.uniform(-90, 90, 30)]) for _ in "xy"]
+    message = "rows of 2 features have lengths from .*Turn latitude and longitude into unit vectors"
+    for scale_cost in ("mean", "median"):
+        with pytest.warns(UserWarning, match=message):
+            SinkhornTransport(cost="sphere", scale_cost=scale_cost).fit(*degrees)
+    units = []
+    for latitude, longitude in (np.deg2rad(rows).T for rows in degrees):
+        flat = np.cos(latitude)
+        units.append(
+            np.column_stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)])
+        )
+    SinkhornTransport(cost="sphere").fit(*units)
+    SinkhornTransport(cost="sphere").fit(*(1000.0 * rows for rows in units))
+    # Embeddings of any length are often meant by their direction.
+    SinkhornTransport(cost="sphere").fit(rng.normal(size=(30, 8)), rng.normal(size=(30, 8)))

@@ -79,17 +79,25 @@ def rows(n, d, seed=0):
     return np.random.RandomState(seed).standard_normal((n, d))
 
 
-def test_few_rows_for_a_gaussian():
-    with pytest.warns(
-        UserWarning,
-        match="covariances of 4 features from 28 rows.* 8 % of .*shrinkage.* 40 rows a side",
-    ):
-        GaussianTransport().fit(rows(28, 4), rows(100, 4))
-    with pytest.warns(UserWarning, match="from 20 rows"):
-        GaussianTransport().fit(rows(100, 4), rows(20, 4))
-    with pytest.warns(UserWarning, match="from 3 rows, .*several times the variance"):
-        GaussianTransport().fit(rows(3, 4), rows(100, 4))
-    # Rows without weight are none.
+@pytest.mark.parametrize(
+    "n, figure, remedy",
+    [
+        (2, "several times the variance of the target, or next to none", "Pass shrinkage=0.8"),
+        (4, "several times the variance of the target, or next to none", "Pass shrinkage=0.5"),
+        (8, "off by about 50 %", "Pass shrinkage=0.3"),
+        (12, "off by about 25 %", "Pass shrinkage=0.1"),
+        (28, "off by about 8 %", "Shrinkage gains little here: reduce the features"),
+    ],
+)
+def test_few_rows_for_a_gaussian(n, figure, remedy):
+    message = f"covariances of 4 features from {n} rows, .*{figure}.* {remedy}.*fit on 40 rows"
+    with pytest.warns(UserWarning, match=message):
+        GaussianTransport().fit(rows(n, 4), rows(100, 4))
+    with pytest.warns(UserWarning, match=message):
+        GaussianTransport().fit(rows(100, 4), rows(n, 4))
+
+
+def test_rows_without_weight_are_none():
     weights = np.where(np.arange(100) < 20, 1.0, 0.0)
     with pytest.warns(UserWarning, match="from 20 rows"):
         GaussianTransport().fit(rows(100, 4), rows(100, 4), weights)

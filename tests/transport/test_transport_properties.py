@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,7 @@ def test_sinkhorn_has_no_nan(pair, epsilon, cost):
     assert np.isfinite([*numbers, *transport.loss_curve_]).all()
 
 
+@pytest.mark.filterwarnings("ignore:GaussianTransport estimates:UserWarning")
 @FEW
 @given(samples())
 def test_gaussian_has_no_nan(pair):
@@ -123,6 +125,7 @@ def test_the_order_of_the_rows_does_not_matter(pair, random):
     assert_allclose(shuffled.coupling_, base.coupling_[::-1][:, order], atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:GaussianTransport estimates:UserWarning")
 @FEW
 @given(samples(scales=(0.5, 1.0), offsets=(0.0, 3.0)), st.sampled_from([0.02, 0.1, 1.0]))
 def test_maps_are_monotone(pair, epsilon):
