@@ -55,11 +55,10 @@ def measure(problem: Problem, seed: int, cell: dict) -> dict:
     k = len(problem.shares)
     known = {"source": [1.0 / k] * k, "true": problem.shares, "estimate": cell["estimate"]}
     for name, transport in TRANSPORTS.items():
-        if f"{name} source" in cell:
-            continue
         for kind, shares in known.items():
-            cell[f"{name} {kind}"] = adapted(pair, transport, shares).score(Y, truth)
-        if not problem.is_equal:
+            if f"{name} {kind}" not in cell:
+                cell[f"{name} {kind}"] = adapted(pair, transport, shares).score(Y, truth)
+        if not problem.is_equal and f"{name} path" not in cell:
             cell[f"{name} path"] = [
                 adapted(pair, transport, shares).score(Y, truth) for shares in path(problem)
             ]

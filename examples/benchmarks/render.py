@@ -6,6 +6,7 @@ import sys
 import numpy as np
 from _adaptation_render import adaptation_section
 from _batches_render import batches_section, batches_summary
+from _class_shares_render import class_shares_section
 from _debiased_render import debiased_section
 from _digits_render import digits_section
 from _estimators_render import estimators_section
@@ -280,6 +281,7 @@ SECTIONS = {
     "grid": grid_section,
     "office_caltech": office_caltech_section,
     "adaptation": adaptation_section,
+    "class_shares": class_shares_section,
     "w2_budget": w2_budget_section,
     "w2": w2_section,
     "w2_step": step_section,

@@ -39,14 +39,11 @@ _MAX_EM = 100
 # When an estimate is believed. Chosen on Gaussian classes, digits and Office images at seeds from
 # 1000 on.
 #: Disagreement of the estimates relative to the change of shares.
-LARGEST_DISAGREEMENT = 0.6
+LARGEST_DISAGREEMENT = 0.4
 #: How much of the misfit at the shares of the source has to go with the estimated ones.
-SMALLEST_GAIN = 0.5
+SMALLEST_GAIN = 0.7
 #: Changes below are noise, or change little: in the L1 norm, and in binomial standard deviations.
-SMALLEST_CHANGE, _SMALLEST_DEVIATION = 0.2, 3.0
-#: In the L1 norm, what nobody asked for is worth a warning: real images that have the same shares
-#: differ in shape, and come near it.
-ALARMING_CHANGE = 0.35
+SMALLEST_CHANGE, _SMALLEST_DEVIATION = 0.3, 3.0
 
 
 @dataclass(frozen=True)
@@ -127,11 +124,6 @@ class ShareEstimate:
         deviations = np.sqrt(self.source * (1.0 - self.source) / self.n_rows)
         is_large = change.sum() > SMALLEST_CHANGE
         return bool(is_large and (change > _SMALLEST_DEVIATION * deviations).any())
-
-    @property
-    def is_alarming(self) -> bool:
-        """Whether to warn where no estimate was asked for."""
-        return self.is_reliable and np.abs(self.shares - self.source).sum() > ALARMING_CHANGE
 
     @property
     def disagreement(self) -> float:

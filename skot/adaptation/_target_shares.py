@@ -224,7 +224,7 @@ def _estimate(
 
 def _warn_of_change(X: Any, y: np.ndarray, is_source: np.ndarray, weights: Any) -> None:
     found = _estimate(X, y, is_source, weights, 0)
-    if found is None or not found.is_alarming:
+    if found is None or not found.is_reliable:
         return
     warn_user(
         "The classes seem to have other shares in the target than in the source: "

@@ -144,16 +144,18 @@ def test_mixture_of_clusters_far_apart_counts_them():
 
 
 @pytest.mark.parametrize(
-    ("by_shape", "by_mixture", "gain", "n_rows", "reliable"),
+    ("by_shape", "by_mixture", "gain", "n_rows", "reliable", "alarming"),
     [
-        ((0.2, 0.8), (0.25, 0.75), 0.9, 300, True),
-        ((0.2, 0.8), (0.4, 0.6), 0.9, 300, False),  # they disagree
-        ((0.2, 0.8), (0.25, 0.75), 0.3, 300, False),  # it explains little
-        ((0.45, 0.55), (0.45, 0.55), 0.9, 300, False),  # a small change
-        ((0.35, 0.65), (0.35, 0.65), 0.9, 50, False),  # of few rows
-        ((0.5, 0.5), (0.5, 0.5), 0.9, 300, False),
+        ((0.2, 0.8), (0.25, 0.75), 0.9, 300, True, True),
+        ((0.35, 0.65), (0.35, 0.65), 0.9, 300, True, False),  # clear, but no alarm
+        ((0.2, 0.8), (0.4, 0.6), 0.9, 300, False, False),  # they disagree
+        ((0.2, 0.8), (0.25, 0.75), 0.3, 300, False, False),  # it explains little
+        ((0.45, 0.55), (0.45, 0.55), 0.9, 300, False, False),  # a small change
+        ((0.35, 0.65), (0.35, 0.65), 0.9, 50, False, False),  # of few rows
+        ((0.5, 0.5), (0.5, 0.5), 0.9, 300, False, False),
     ],
 )
-def test_when_an_estimate_is_believed(by_shape, by_mixture, gain, n_rows, reliable):
+def test_when_an_estimate_is_believed(by_shape, by_mixture, gain, n_rows, reliable, alarming):
     shares = (np.array([0.5, 0.5]), np.array(by_shape), np.array(by_mixture))
-    assert ShareEstimate(*shares, gain, n_rows, np.zeros(2)).is_reliable is reliable
+    found = ShareEstimate(*shares, gain, n_rows, np.zeros(2))
+    assert (found.is_reliable, found.is_alarming) == (reliable, alarming)
