@@ -81,7 +81,7 @@ figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=Fals
 # %%
 # They share one score too, so that ``GridSearchCV`` can choose among them: minus the distance that
 # is left between the moved rows and the target, on rows held out, in variances of the target. As an
-# estimate it is zero in expectation where nothing is left, and may be negative. Where mass is
+# estimate it is zero in expectation where nothing is left, and may be positive. Where mass is
 # split, the mean of the images is less spread than the target; ``NeuralOT`` is scored by draws, not
 # by means.
 scores = [transport.score(X_new, Y_new) for transport in transports.values()]
