@@ -582,6 +582,24 @@ def test_score_never_guesses_the_target(transport, stacked):
         fitted.score(rows, sample_domain=-np.ones(len(rows), dtype=int))
 
 
+@each_transport
+def test_diagnose_says_what_score_does_and_more(transport):
+    rng = np.random.RandomState(0)
+    X, Y = rng.standard_normal((150, 2)), rng.standard_normal((120, 2)) + [3.0, -2.0]
+    fitted = clone(transport).fit(X, Y)
+    near, far = fitted.diagnose(X), fitted.diagnose(X, Y + 10.0)
+    assert set(near.verdicts) == {"arrival", "spread", "outside", "convergence", "conditioning"}
+    assert [line.split()[0] for line in str(near).splitlines()][:5] == list(near.verdicts)
+    assert near.divergence < far.divergence
+    assert near.target_variance == pytest.approx(Y.var(axis=0).sum())
+    # Of a plan that splits mass each draws images of its own.
+    if not isinstance(fitted, NeuralOT):
+        assert near.divergence == pytest.approx(-fitted.score(X) * near.target_variance)
+    # Rows of the fit are not outside of it, and others far away are.
+    assert near.outside == 0.0
+    assert fitted.diagnose(X + 100.0).outside == pytest.approx(1.0)
+
+
 def test_score_looks_at_2000_rows_a_side_drawn_with_a_fixed_seed(monkeypatch):
     seen = []
 

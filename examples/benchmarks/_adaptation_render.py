@@ -125,5 +125,6 @@ and the ratios by which `fallback="auto"` decides, were chosen on other draws.
                 )
             text += "; ".join(said) + ".\n"
     header = ["cell", "without", "recipe", 'recipe, `"auto"`', "default of 0.1"]
-    text += "\nAccuracy without adaptation in percent, and the gains, by cell, with features standardised:\n\n"
+    text += "\nAccuracy without adaptation in percent, and the gains, by cell, with features "
+    text += "standardised:\n\n"
     return text + table(header, per_cell(cells, "z"))

@@ -103,7 +103,7 @@ def main() -> None:
                 continue
             is_office = pair.split(" ")[0] in DOMAINS
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Adapting is doubtful here")
+                warnings.filterwarnings("ignore", category=UserWarning)  # they are counted
                 found = results_of(source, target, classifier, seed, args.rows, is_office=is_office)
             store.put(key, rows=args.rows, pair=pair, classifier=name, seed=seed, results=found)
         report(f"{args.rows}: {pair}, seed {seed}")

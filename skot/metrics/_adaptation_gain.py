@@ -201,7 +201,7 @@ class AdaptationGainScorer(DomainScorer):
     ...     model = model.fit(X, y, sample_domain=sample_domain)
     ...     print(round(scorer(model, X, sample_domain=sample_domain), 2))
     1.0
-    1.06
+    1.09
     """
 
     def _score(self, estimator: Any, X: Any, y: Any, is_source: np.ndarray) -> float:

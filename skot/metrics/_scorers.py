@@ -57,27 +57,21 @@ class CircularValidationScorer(DomainScorer):
 
     Examples
     --------
-    >>> import sklearn
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.neighbors import KNeighborsClassifier
     >>> from skot import DomainAdaptation, SinkhornTransport
     >>> from skot.datasets import make_rotated_moons
     >>> from skot.metrics import CircularValidationScorer
-    >>> from skot.model_selection import DomainKFold
     >>> from skot.utils import stack_domains
     >>> X_source, y_source, X_target, _ = make_rotated_moons(angle=20, random_state=0)
     >>> X, y, sample_domain = stack_domains(X_source, X_target, y_source)
-    >>> adaptation = DomainAdaptation(LogisticRegression(), SinkhornTransport())
-    >>> search = GridSearchCV(
-    ...     adaptation,
-    ...     {"transport__epsilon": [0.1, 1.0, 10.0]},
-    ...     scoring=CircularValidationScorer(),
-    ...     cv=DomainKFold(2),
-    ... )
-    >>> with sklearn.config_context(enable_metadata_routing=True):
-    ...     best = search.fit(X, y, sample_domain=sample_domain).best_params_
-    >>> best
-    {'transport__epsilon': 0.1}
+    >>> for epsilon in (0.1, 1.0, 10.0):
+    ...     transport = SinkhornTransport(epsilon, residual=0)
+    ...     model = DomainAdaptation(KNeighborsClassifier(), transport)
+    ...     model = model.fit(X, y, sample_domain=sample_domain)
+    ...     print(CircularValidationScorer()(model, X, y, sample_domain=sample_domain))
+    0.995
+    0.87
+    0.745
     """
 
     _parameter_constraints: ClassVar[dict[str, list]] = {"metric": [callable, None]}

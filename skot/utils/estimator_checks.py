@@ -284,22 +284,6 @@ def check_score(estimator: Any) -> None:
     )
 
 
-def check_diagnose(estimator: Any) -> None:
-    """`diagnose` says in words what is wrong, and agrees with `score`."""
-    X, Y = _gaussian_problem(200, 150)
-    transport = _prepare(estimator).fit(X, Y)
-    near, far = transport.diagnose(X), transport.diagnose(X, Y + 10.0)
-    assert set(near.verdicts) == {"arrival", "spread", "outside", "convergence", "conditioning"}
-    assert all(near.verdicts.values())
-    assert str(near)
-    assert near.divergence < far.divergence
-    assert near.divergence_error > 0.0
-    assert_allclose(near.target_variance, Y.var(axis=0).sum(), rtol=1e-6)
-    if near.outside is not None:
-        assert near.outside == 0.0, "rows of the fit are called outside of it"
-        assert_allclose(transport.diagnose(X + 100.0).outside, 1.0, rtol=1e-6)
-
-
 def check_array_layouts(estimator: Any) -> None:
     """Read-only, reversed, big-endian and column-major arrays and lists give the same map."""
     X, Y = _gaussian_problem()
@@ -373,7 +357,6 @@ _CHECKS = (
     check_copies_transform_identically,
     check_bad_sample_domain,
     check_score,
-    check_diagnose,
     check_array_layouts,
     check_dtypes,
     check_torch_input,

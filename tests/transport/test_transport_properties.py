@@ -41,6 +41,7 @@ def assert_no_nan(transport, X, Y):
         assert np.isfinite([transport.score(X), transport.score(X, Y)]).all()
 
 
+@pytest.mark.filterwarnings("ignore:The cost 'sphere' takes rows:UserWarning")
 @FEW
 @given(
     samples(),

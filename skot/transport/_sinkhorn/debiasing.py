@@ -1,4 +1,7 @@
-"""The transport of a sample to itself, and the map that it corrects."""
+"""The transports of the samples to themselves, and the maps that they correct."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -6,11 +9,77 @@ from torch import Tensor
 from skot.costs import Cost
 from skot.measures import EmpiricalMeasure
 from skot.numerics.medians import distances_from_median
-from skot.potentials import EntropicPotentials, SelfTransport
+from skot.potentials import DebiasedMap, EntropicPotentials, SelfTransport
 from skot.solvers import SinkhornResult, sinkhorn
 
 #: Up to this many pairs of rows the kernel is in float64, whatever the tolerance.
 _DOUBLE_PAIRS = 2**20
+
+
+@dataclass(frozen=True)
+class DebiasedMaps:
+    """The maps of a plan in both directions.
+
+    Attributes
+    ----------
+    there, back : DebiasedMap
+        From the source to the target and back.
+    residual, inverse_residual : float
+        The shares of residuals in them.
+    converged : bool
+        Whether the transports of the samples to themselves are solved.
+    marginal_error : float
+        The larger of theirs.
+    """
+
+    there: DebiasedMap
+    back: DebiasedMap
+    residual: float = 0.0
+    inverse_residual: float = 0.0
+    converged: bool = True
+    marginal_error: float = 0.0
+
+
+def debiased_maps(
+    potentials: EntropicPotentials,
+    source: EmpiricalMeasure,
+    target: EmpiricalMeasure,
+    residual: float | Literal["auto"],
+    *,
+    max_iter: int,
+    tol: float,
+) -> DebiasedMaps:
+    """Solve the transports of the samples to themselves, and correct the maps by them.
+
+    Nothing is solved for `residual` 0 or a cost without a twist.
+    """
+    cost, epsilon = potentials.cost, potentials.epsilon
+    back = potentials.swapped()
+    if residual == 0 or not _has_twist(cost, source.points):
+        return DebiasedMaps(DebiasedMap(potentials, None, 0.0), DebiasedMap(back, None, 0.0))
+    size = _relative_size(cost, source, target)
+    # Under the squared Euclidean cost, the plan to y at epsilon is the plan to y / size at
+    # epsilon / size, and the same the other way round.
+    power = 1.0 if cost.is_quadratic else 0.0
+    own, results = zip(
+        *(
+            _solve_to_itself(sample, cost, own_epsilon, max_iter, tol)
+            for sample, own_epsilon in (
+                (source, epsilon / size**power),
+                (target, epsilon * size**power),
+            )
+        ),
+        strict=True,
+    )
+    shares = [one.share_of_signal() if residual == "auto" else float(residual) for one in own]
+    return DebiasedMaps(
+        DebiasedMap(potentials, own[0], shares[0] * size),
+        DebiasedMap(back, own[1], shares[1] / size),
+        residual=shares[0],
+        inverse_residual=shares[1],
+        converged=all(result.converged for result in results),
+        marginal_error=max(result.marginal_error for result in results),
+    )
 
 
 def dtype_for(x: Tensor, y: Tensor) -> torch.dtype | None:
@@ -18,7 +87,7 @@ def dtype_for(x: Tensor, y: Tensor) -> torch.dtype | None:
     return torch.float64 if len(x) * len(y) <= _DOUBLE_PAIRS else None
 
 
-def has_twist(cost: Cost, x: Tensor) -> bool:
+def _has_twist(cost: Cost, x: Tensor) -> bool:
     """Whether a map follows from potentials for the cost."""
     try:
         cost.twist(x[:1], torch.zeros_like(x[:1]))
@@ -27,7 +96,7 @@ def has_twist(cost: Cost, x: Tensor) -> bool:
     return True
 
 
-def relative_size(cost: Cost, source: EmpiricalMeasure, target: EmpiricalMeasure) -> float:
+def _relative_size(cost: Cost, source: EmpiricalMeasure, target: EmpiricalMeasure) -> float:
     """Return by what residuals of the source are to be multiplied to be of the target's size.
 
     For other costs than the squared Euclidean one it is not more than one: gradients do not grow
@@ -42,17 +111,8 @@ def relative_size(cost: Cost, source: EmpiricalMeasure, target: EmpiricalMeasure
     return ratio if cost.is_quadratic else min(1.0, ratio)
 
 
-def own_epsilons(cost: Cost, epsilon: float, size: float) -> tuple[float, float]:
-    """Return the regularisations of source and target with themselves.
-
-    Under the squared Euclidean cost, the plan to y at epsilon is the plan to y / size at epsilon /
-    size, and the same the other way round.
-    """
-    return (epsilon / size, epsilon * size) if cost.is_quadratic else (epsilon, epsilon)
-
-
-def solve_to_itself(
-    sample: EmpiricalMeasure, *, epsilon: float, cost: Cost, max_iter: int, tol: float
+def _solve_to_itself(
+    sample: EmpiricalMeasure, cost: Cost, epsilon: float, max_iter: int, tol: float
 ) -> tuple[SelfTransport, SinkhornResult]:
     """Transport a sample to itself."""
     # Repeated rows are one row of more weight, as everywhere: it leaves itself out as a whole.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from skot.base import check_component
 from skot.costs import Cost, SquaredEuclidean, check_cost
-from skot.measures import REFERENCES, EmpiricalMeasure
-from skot.potentials import DebiasedMap, EntropicPotentials, SelfTransport
+from skot.measures import REFERENCES
+from skot.potentials import EntropicPotentials
 from skot.solvers import (
     ClassRegularizedResult,
     Initializer,
@@ -22,21 +22,12 @@ from skot.solvers import (
 from skot.transport._base import BaseTransport
 from skot.transport._diagnostics import Conditioning
 from skot.transport._sinkhorn.averaging import averaging
-from skot.transport._sinkhorn.debiasing import (
-    dtype_for,
-    has_twist,
-    own_epsilons,
-    relative_size,
-    solve_to_itself,
-)
-from skot.transport._sinkhorn.duration import announce_long_fit
-from skot.transport._sinkhorn.rows import rows_in_use
-from skot.transport._sinkhorn.unit import unit_of_epsilon
+from skot.transport._sinkhorn.debiasing import debiased_maps, dtype_for
+from skot.transport._sinkhorn.problem import EntropicProblem, announce_long_fit, read_problem
 from skot.utils._brief import named
 from skot.utils._callbacks import CallbackSupportMixin, iteration_hook, with_callbacks
 from skot.utils._sklearn import Interval, StrOptions, fit_context
 from skot.utils._warnings import warn_not_converged
-from skot.utils.random import check_generator
 from skot.utils.validation import DomainSplit, known_labels, split_domains
 
 
@@ -288,21 +279,25 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         with_classes = self.class_reg > 0
         split = split_domains(self, X, y, sample_domain, sample_weight, require_labels=with_classes)
         source, self._target = self._read_samples(X, split, self.reference, self.random_state)
-        source, target = self._rows_in_use(source, self._target.measure)
         self.cost_ = check_cost(self.cost)
-        unit = unit_of_epsilon(self.scale_cost, self.cost_, source, target)
-        self.epsilon_ = float(self.epsilon * unit)
-        announce_long_fit(
-            type(self).__name__,
-            self.cost_,
-            self.epsilon_,
+        problem = read_problem(
             source,
-            target,
-            with_own=self.residual != 0,
+            self._target.measure,
+            self.cost_,
+            scale_cost=self.scale_cost,
+            outlier_radius=self.outlier_radius,
+            max_samples=self.max_samples,
+            random_state=self.random_state,
         )
+        self.source_indices_ = problem.source_indices
+        self.target_indices_ = problem.target_indices
+        self.epsilon_ = float(self.epsilon * problem.unit)
+        with_own = self.residual != 0
+        name = type(self).__name__
+        announce_long_fit(name, self.cost_, self.epsilon_, problem, with_own=with_own)
         with iteration_hook(self, self.max_iter, X=X, y=y) as on_iteration:
-            samples = (source.points, target.points)
-            weights = (source.weights, target.weights)
+            samples = (problem.source.points, problem.target.points)
+            weights = (problem.source.weights, problem.target.weights)
             options = {
                 "epsilon": self.epsilon_,
                 "cost": self.cost_,
@@ -312,7 +307,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
                 "on_iteration": on_iteration,
             }
             if with_classes:
-                result = self._fit_classes(samples, weights, split, unit, options)
+                result = self._fit_classes(samples, weights, split, problem.unit, options)
             else:
                 self._class_cost = None
                 result = sinkhorn(*samples, *weights, dtype=dtype_for(*samples), **options)
@@ -323,7 +318,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
             self.dual_value_ = float(result.dual_value)
             self.marginal_error_ = result.marginal_error
             self.converged_ = result.converged
-        self._correct_maps(source, target)
+        self._correct_maps(problem)
         self._warn_if_not_converged()
         return self
 
@@ -392,49 +387,20 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     def _inverse_map(self, y: Tensor) -> Tensor:
         return self._map_back(y)
 
-    def _rows_in_use(
-        self, source: EmpiricalMeasure, target: EmpiricalMeasure
-    ) -> tuple[EmpiricalMeasure, EmpiricalMeasure]:
-        most = self.max_samples
-        is_large = most is not None and max(len(source.points), len(target.points)) > most
-        options = {
-            "outlier_radius": self.outlier_radius,
-            "max_samples": most,
-            # Nothing is drawn from `random_state` where nothing is to be chosen.
-            "generator": check_generator(self.random_state) if is_large else None,
-        }
-        source, self.source_indices_ = rows_in_use(source, **options)
-        target, self.target_indices_ = rows_in_use(target, **options)
-        return source, target
-
-    def _correct_maps(self, source: EmpiricalMeasure, target: EmpiricalMeasure) -> None:
-        """Solve the transports of the samples to themselves, and set the maps."""
-        there, back = self.potentials_, self.potentials_.swapped()
-        self.residual_ = self.inverse_residual_ = 0.0
-        if self.residual == 0 or not has_twist(self.cost_, source.points):
-            self._map_there = DebiasedMap(there, None, 0.0)
-            self._map_back = DebiasedMap(back, None, 0.0)
-            return
-        size = relative_size(self.cost_, source, target)
-        of_source, of_target = own_epsilons(self.cost_, self.epsilon_, size)
-        own_source, solved_source = self._solve_to_itself(source, of_source)
-        own_target, solved_target = self._solve_to_itself(target, of_target)
-        for result in (solved_source, solved_target):
-            self.converged_ = self.converged_ and result.converged
-            self.marginal_error_ = max(self.marginal_error_, result.marginal_error)
-        self.residual_, self.inverse_residual_ = map(self._share, (own_source, own_target))
-        self._map_there = DebiasedMap(there, own_source, self.residual_ * size)
-        self._map_back = DebiasedMap(back, own_target, self.inverse_residual_ / size)
-
-    def _solve_to_itself(
-        self, sample: EmpiricalMeasure, epsilon: float
-    ) -> tuple[SelfTransport, SinkhornResult]:
-        return solve_to_itself(
-            sample, epsilon=epsilon, cost=self.cost_, max_iter=self.max_iter, tol=self.tol
+    def _correct_maps(self, problem: EntropicProblem) -> None:
+        """Set the maps, and what became of the problems behind them."""
+        maps = debiased_maps(
+            self.potentials_,
+            problem.source,
+            problem.target,
+            self.residual,
+            max_iter=self.max_iter,
+            tol=self.tol,
         )
-
-    def _share(self, own: SelfTransport) -> float:
-        return own.share_of_signal() if self.residual == "auto" else float(self.residual)
+        self._map_there, self._map_back = maps.there, maps.back
+        self.residual_, self.inverse_residual_ = maps.residual, maps.inverse_residual
+        self.converged_ = self.converged_ and maps.converged
+        self.marginal_error_ = max(self.marginal_error_, maps.marginal_error)
 
     def _checked_initializer(self) -> Initializer | None:
         if self.initializer is None:
