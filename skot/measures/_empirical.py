@@ -98,12 +98,10 @@ class EmpiricalMeasure:
         Returns
         -------
         measure : EmpiricalMeasure
-            The same measure, each of its points once.
+            The same measure, each of its points once, in lexicographic order.
         """
         kept = self.without_zero_weights()
         points, places = torch.unique(kept.points, dim=0, return_inverse=True)
-        if len(points) == len(kept.points):
-            return kept
         weights = kept.weights.new_zeros(len(points)).index_add_(0, places, kept.weights)
         return EmpiricalMeasure(points, weights)
 

@@ -34,7 +34,8 @@ class SelfTransport:
         S(x) = \sum_k v_k(x)\, x_k, \qquad
         v_k(x) \propto a_k \exp\big((h_k - c(x, x_k)) / \epsilon\big) \text{ for } x_k \neq x
 
-    with the potential h of the entropic problem between the sample and itself. It says where the
+    with the potential h of the entropic problem between the sample and itself in which no row may
+    stay where it is. It says where the
     entropic map draws the rows of a sample to that needs no map. Rows equal to x are left out: in
     many dimensions a row is so much closer to itself than to any other that with them S would be
     the identity on the sample, and only there.

@@ -10,6 +10,7 @@ from skot.solvers._entropic.clouds.input import is_cloud_batch as is_cloud_batch
 from skot.solvers._entropic.plan import EntropicPlan
 from skot.solvers._entropic.probabilities import ProbabilityTransport as ProbabilityTransport
 from skot.solvers._entropic.probabilities import probability_transport as probability_transport
+from skot.solvers._entropic.self_transport import transport_to_others as transport_to_others
 from skot.solvers._entropic.semi_dual import SemiDual, SemiDualPass
 from skot.solvers._entropic.sinkhorn import SinkhornResult, sinkhorn
 from skot.solvers._exact.plan import ExactPlan as ExactPlan

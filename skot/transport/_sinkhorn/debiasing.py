@@ -10,7 +10,7 @@ from skot.costs import Cost
 from skot.measures import EmpiricalMeasure
 from skot.numerics.medians import distances_from_median
 from skot.potentials import DebiasedMap, EntropicPotentials, SelfTransport
-from skot.solvers import SinkhornResult, sinkhorn
+from skot.solvers import transport_to_others
 
 #: Up to this many pairs of rows the kernel is in float64, whatever the tolerance.
 _DOUBLE_PAIRS = 2**20
@@ -26,18 +26,12 @@ class DebiasedMaps:
         From the source to the target and back.
     residual, inverse_residual : float
         The shares of residuals in them.
-    converged : bool
-        Whether the transports of the samples to themselves are solved.
-    marginal_error : float
-        The larger of theirs.
     """
 
     there: DebiasedMap
     back: DebiasedMap
     residual: float = 0.0
     inverse_residual: float = 0.0
-    converged: bool = True
-    marginal_error: float = 0.0
 
 
 def debiased_maps(
@@ -45,9 +39,6 @@ def debiased_maps(
     source: EmpiricalMeasure,
     target: EmpiricalMeasure,
     residual: float | Literal["auto"],
-    *,
-    max_iter: int,
-    tol: float,
 ) -> DebiasedMaps:
     """Solve the transports of the samples to themselves, and correct the maps by them.
 
@@ -61,24 +52,16 @@ def debiased_maps(
     # Under the squared Euclidean cost, the plan to y at epsilon is the plan to y / size at
     # epsilon / size, and the same the other way round.
     power = 1.0 if cost.is_quadratic else 0.0
-    own, results = zip(
-        *(
-            _solve_to_itself(sample, cost, own_epsilon, max_iter, tol)
-            for sample, own_epsilon in (
-                (source, epsilon / size**power),
-                (target, epsilon * size**power),
-            )
-        ),
-        strict=True,
-    )
+    own = [
+        _to_itself(source, cost, epsilon / size**power),
+        _to_itself(target, cost, epsilon * size**power),
+    ]
     shares = [one.share_of_signal() if residual == "auto" else float(residual) for one in own]
     return DebiasedMaps(
         DebiasedMap(potentials, own[0], shares[0] * size),
         DebiasedMap(back, own[1], shares[1] / size),
         residual=shares[0],
         inverse_residual=shares[1],
-        converged=all(result.converged for result in results),
-        marginal_error=max(result.marginal_error for result in results),
     )
 
 
@@ -111,17 +94,11 @@ def _relative_size(cost: Cost, source: EmpiricalMeasure, target: EmpiricalMeasur
     return ratio if cost.is_quadratic else min(1.0, ratio)
 
 
-def _solve_to_itself(
-    sample: EmpiricalMeasure, cost: Cost, epsilon: float, max_iter: int, tol: float
-) -> tuple[SelfTransport, SinkhornResult]:
-    """Transport a sample to itself."""
+def _to_itself(sample: EmpiricalMeasure, cost: Cost, epsilon: float) -> SelfTransport:
+    """Transport a sample to itself, each row to the others."""
     # Repeated rows are one row of more weight, as everywhere: it leaves itself out as a whole.
     sample = sample.with_merged_rows()
     x, a = sample.points, sample.weights
-    result = sinkhorn(
-        x, x, a, a, epsilon=epsilon, cost=cost, max_iter=max_iter, tol=tol, dtype=dtype_for(x, x)
-    )
-    # The two potentials are equal at the solution.
-    h = 0.5 * (result.f + result.g)
+    h = transport_to_others(x, a, epsilon=epsilon, cost=cost)
     potentials = EntropicPotentials(x, x, a, a, h, h, cost, epsilon)
-    return SelfTransport(potentials, cost.scale(x, x, a, a)), result
+    return SelfTransport(potentials, cost.scale(x, x, a, a))

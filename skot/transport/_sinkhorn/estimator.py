@@ -131,10 +131,9 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     cost_ : Cost
         The cost used.
     marginal_error_ : float
-        L1 error of the plan's target marginal (its source marginal is exact); the largest of the
-        problems solved.
+        L1 error of the plan's target marginal (its source marginal is exact).
     converged_ : bool
-        Whether all problems converged: their marginal errors are at most `tol`.
+        Whether `marginal_error_` is at most `tol`.
     n_iter_ : int
         Passes over the kernel.
     loss_curve_ : list of float
@@ -154,9 +153,10 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     Notes
     -----
     A fit solves three problems: between the samples, and of each with itself, for the map and for
-    the one back; ``residual=0`` solves the first alone. Training rows leave themselves out of
-    :math:`S_a`, and so do rows that equal them; that makes training rows and new ones alike. The
-    debiased map is not the gradient of a convex function.
+    the one back, these to a thousandth of the mass or in 100 passes; ``residual=0`` solves the
+    first alone. In the transport of a sample to itself no row may stay where it is, and rows that
+    equal a training row leave it out of :math:`S_a`; that makes training rows and new ones alike.
+    The debiased map is not the gradient of a convex function.
 
     Memory is O(n_source + n_target) numbers plus the kernel, which is kept while it fits
     scikit-learn's ``working_memory`` and formed tile by tile beyond.
@@ -328,8 +328,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         .. math:: y \mapsto S_b(y) + r \, (y - S_b(y))
 
         with the transport :math:`S_b` of the target to itself and the share r of ``residual_``.
-        Rows of the source and of the target then went through the same filter: what
-        :meth:`transform` would do if the two samples were one.
+        Rows of the source and of the target then went through the same filter, so that two samples
+        of one law stay alike.
 
         Parameters
         ----------
@@ -388,19 +388,9 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         return self._map_back(y)
 
     def _correct_maps(self, problem: EntropicProblem) -> None:
-        """Set the maps, and what became of the problems behind them."""
-        maps = debiased_maps(
-            self.potentials_,
-            problem.source,
-            problem.target,
-            self.residual,
-            max_iter=self.max_iter,
-            tol=self.tol,
-        )
+        maps = debiased_maps(self.potentials_, problem.source, problem.target, self.residual)
         self._map_there, self._map_back = maps.there, maps.back
         self.residual_, self.inverse_residual_ = maps.residual, maps.inverse_residual
-        self.converged_ = self.converged_ and maps.converged
-        self.marginal_error_ = max(self.marginal_error_, maps.marginal_error)
 
     def _checked_initializer(self) -> Initializer | None:
         if self.initializer is None:
