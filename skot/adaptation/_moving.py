@@ -142,4 +142,4 @@ def _put_back(moved: Any, rows: Any, moves: np.ndarray) -> Any:
 
 def default_transport() -> SinkhornTransport:
     """Return the transport that ``transport=None`` stands for."""
-    return SinkhornTransport(epsilon=0.25, residual=0.25)
+    return SinkhornTransport(epsilon=0.1, residual=0.2)
