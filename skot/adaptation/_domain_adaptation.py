@@ -85,7 +85,7 @@ class DomainAdaptation(
     transport : transport, default=None
         Moves one sample onto the other, by its `fit_transform` and `transform`, or as in a
         pipeline by `fit` and `transform` if it has no `fit_transform`. None means
-        ``SinkhornTransport(epsilon=0.25, residual=0.25)``, see the notes. One that is fitted
+        ``SinkhornTransport(epsilon=0.1, residual=0.2)``, see the notes. One that is fitted
         already is passed as ``sklearn.frozen.FrozenEstimator(transport)``: it is not fitted again,
         and needs no labels. ``"passthrough"`` moves nothing, a candidate in searches.
     direction : {"source_to_target", "target_to_source"}, default="source_to_target"

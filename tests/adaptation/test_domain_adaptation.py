@@ -138,7 +138,7 @@ def test_adaptation_recovers_the_accuracy(transport, direction):
 
 def test_the_default_transport_is_sinkhorn():
     X, y, sample_domain = shifted_blobs()
-    transports = None, SinkhornTransport(epsilon=0.25, residual=0.25)
+    transports = None, SinkhornTransport(epsilon=0.1, residual=0.2)
     models = [DomainAdaptation(LogisticRegression(), transport) for transport in transports]
     first, second = (
         model.fit(X, y, sample_domain=sample_domain).predict_proba(X) for model in models
