@@ -103,9 +103,10 @@ class DomainAdaptation(
     fallback : {"warn", "auto"} or None, default="warn"
         What to do where the classes that a classifier predicts for the target fit its rows worse
         than those of the same classifier without adaptation, see `skot.metrics.adaptation_gain`.
-        ``"warn"`` warns where both ratios are below 0.9. ``"auto"`` keeps the estimator without
-        adaptation unless both exceed 1.1. None does not look, and saves the fit of the estimator
-        without adaptation. For regressors there is no such check.
+        ``"warn"`` warns where both ratios are below 0.9, unless `target_shares` are given.
+        ``"auto"`` keeps the estimator without adaptation unless both exceed 1.1. None does not
+        look, and saves the fit of the estimator without adaptation. For regressors there is no
+        such check.
     target_shares : array-like of shape (n_classes,), dict, "estimate" or None, default=None
         Shares of the classes in the target, in the order of the sorted classes of the source, or
         as a mapping from class to share. The rows of the source are weighted to them, in the
@@ -397,7 +398,8 @@ class DomainAdaptation(
         self.unadapted_estimator_ = unadapted
         self.adaptation_gain_ = gain
         self.adapted_ = adapted is not unadapted
-        if self.fallback == "warn":
+        # Rare classes agree less with their neighbours, and where shares are known that is right.
+        if self.fallback == "warn" and shares is None:
             warn_of_doubt(gain)
         if self.fallback == "auto" and self.adapted_:
             if gain is None:

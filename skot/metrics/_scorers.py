@@ -154,7 +154,8 @@ class TransportDivergenceScorer(DomainScorer):
     divergence between moved source and target, in total variances of the target. Zero is perfect in
     expectation, and an estimate of zero may be slightly positive. It does not look at labels or
     predictions, so it works for regressors too, and does not see whether classes were mixed on the
-    way. All rows count equally.
+    way. All rows count equally; with `target_shares` of the adaptation, and labels, those of the
+    source count as they did in its fit.
 
     See Also
     --------
@@ -190,8 +191,12 @@ class TransportDivergenceScorer(DomainScorer):
                 f"sample_domain, or a pipeline that ends with one. Got {estimator!r}."
             )
         X = estimator.scale_domains(X, sample_domain=np.where(is_source, 1, -1))
-        swapped = estimator.direction == "target_to_source"
-        return transport.score(X, sample_domain=np.where(is_source != swapped, 1, -1))
+        sides = np.where(is_source != (estimator.direction == "target_to_source"), 1, -1)
+        shares = getattr(estimator, "target_shares_", None)
+        if shares is None or y is None:
+            return transport.score(X, sample_domain=sides)
+        weights = _share_weights(shares, _labels(self, y), is_source)
+        return transport.score(X, sample_weight=weights, sample_domain=sides)
 
 
 class SupervisedTargetScorer(DomainScorer):
@@ -239,6 +244,15 @@ def _labels(scorer: DomainScorer, y: Any) -> np.ndarray:
     if y is None:
         raise ValueError(f"{type(scorer).__name__} requires y to be passed, but y is None.")
     return as_label_array(y)
+
+
+def _share_weights(shares: np.ndarray, y: np.ndarray, is_source: np.ndarray) -> np.ndarray:
+    """Weights (n,) of rows, with which the sorted classes of the source have the shares (k,)."""
+    classes, codes = np.unique(y[is_source], return_inverse=True)
+    weights = np.ones(len(y))
+    if len(classes) == len(shares):
+        weights[is_source] = (shares * len(codes) / np.bincount(codes))[codes]
+    return weights
 
 
 def _is_frozen(estimator: Any) -> bool:

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from skot import DomainAdaptation
+from skot import DomainAdaptation, SinkhornTransport
 from skot.metrics import (
     CircularValidationScorer,
     PredictionEntropyScorer,
@@ -258,3 +258,22 @@ def test_bad_parameters():
         CircularValidationScorer(metric="accuracy")(None, X, y, sample_domain=sample_domain)
     with pytest.raises(ValueError, match="The 'scoring' parameter of SupervisedTargetScorer"):
         SupervisedTargetScorer(scoring=3)(None, X, y, sample_domain=sample_domain)
+
+
+def test_transport_divergence_counts_classes_as_the_fit_did():
+    """With half of the source in a class of a tenth of the target, equal rows would miss it."""
+    rng = np.random.default_rng(0)
+    y_source, y_target = np.repeat([0, 1], 150), np.repeat([0, 1], [270, 30])
+    X_source, X_target = (
+        rng.normal(size=(len(y), 2)) + 6.0 * y[:, None] for y in (y_source, y_target)
+    )
+    X, y, sample_domain = stack_domains(X_source, X_target, y_source)
+    adaptation = DomainAdaptation(
+        LogisticRegression(), SinkhornTransport(), target_shares=[0.9, 0.1]
+    )
+    adaptation.fit(X, y, sample_domain=sample_domain)
+    weighted = TransportDivergenceScorer()(adaptation, X, y, sample_domain=sample_domain)
+    with pytest.warns(UserWarning, match="weights"):
+        equal = TransportDivergenceScorer()(adaptation, X, sample_domain=sample_domain)
+    assert weighted > -0.05
+    assert equal < weighted - 0.1
