@@ -273,7 +273,7 @@ def test_transport_divergence_counts_classes_as_the_fit_did():
     )
     adaptation.fit(X, y, sample_domain=sample_domain)
     weighted = TransportDivergenceScorer()(adaptation, X, y, sample_domain=sample_domain)
-    with pytest.warns(UserWarning, match="weights"):
+    with pytest.warns(UserWarning, match="sample_weight"):
         equal = TransportDivergenceScorer()(adaptation, X, sample_domain=sample_domain)
     assert weighted > -0.05
     assert equal < weighted - 0.1
