@@ -75,8 +75,9 @@ def warn_of_target_weights(
         warn_user(
             "The weights of target rows reach nobody: sample_weight goes to the estimator, which "
             "is fitted to source rows. For a weighted target, switch metadata routing on "
-            "(sklearn.set_config(enable_metadata_routing=True)) and pass "
-            "transport=SinkhornTransport().set_fit_request(sample_weight=True)."
+            "(sklearn.set_config(enable_metadata_routing=True)), pass "
+            "transport=SinkhornTransport().set_fit_request(sample_weight=True), and say by the "
+            "same method of the estimator whether it gets them too."
         )
 
 
