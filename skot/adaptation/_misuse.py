@@ -113,9 +113,14 @@ def hash_rows(rows: Any) -> np.ndarray | None:
 
 
 def hash_source(rows: Any, is_source: np.ndarray) -> np.ndarray | None:
-    """Return the hashes of source rows that are no target rows as well, sorted."""
+    """Return the hashes of source rows that are no target rows as well, sorted.
+
+    None where many are, as among rows of a few counts or categories: others coincide by chance.
+    """
     hashes = hash_rows(rows)
     if hashes is None:
+        return None
+    if np.isin(hashes[~is_source], hashes[is_source]).mean() > _SHARE_OF_SOURCE:
         return None
     return np.setdiff1d(hashes[is_source], hashes[~is_source])
 

@@ -222,6 +222,16 @@ def test_weights_of_target_rows():
         ).fit(X, y, sample_domain=sample_domain, sample_weight=weight)
 
 
+def test_rows_of_few_values_coincide_by_chance():
+    rng = np.random.default_rng(0)
+    source, target, new = rng.integers(0, 16, size=(3, 180, 2)).astype(float)
+    X, y, sample_domain = stack_domains(source, target, source[:, 0] > 7)
+    model = adaptation().fit(X, y, sample_domain=sample_domain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.score(new, new[:, 0] > 7)
+
+
 def test_nothing_is_said_without_a_reason():
     X, y, sample_domain = blobs()
     with warnings.catch_warnings():
