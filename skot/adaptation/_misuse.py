@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_consistent_length
 
 from skot.adaptation._callers import scikit_learn_above
 from skot.adaptation._table import for_estimator
@@ -70,8 +71,11 @@ def warn_of_target_weights(
         "sample_weight" in of_method for of_method in metadata_of_transport.values()
     ):
         return
-    of_target = np.asarray(sample_weight)[~is_source] if np.ndim(sample_weight) else np.ones(1)
-    if len(np.unique(of_target)) > 1:
+    weights = to_numpy(sample_weight)
+    if np.ndim(weights) == 0:
+        return
+    check_consistent_length(is_source, weights)
+    if len(np.unique(weights[~is_source])) > 1:
         warn_user(
             "The weights of target rows reach nobody: sample_weight goes to the estimator, which "
             "is fitted to source rows. For a weighted target, switch metadata routing on "

@@ -222,6 +222,18 @@ def test_weights_of_target_rows():
         ).fit(X, y, sample_domain=sample_domain, sample_weight=weight)
 
 
+@pytest.mark.parametrize("shares", [None, [0.5, 0.5]])
+def test_weights_of_other_lengths(shares):
+    """One number counts for all rows, as in scikit-learn, and a length that is wrong is said."""
+    X, y, sample_domain = blobs()
+    model = adaptation().set_params(target_shares=shares)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(X, y, sample_domain=sample_domain, sample_weight=np.ones(10))
+    one = model.fit(X, y, sample_domain=sample_domain, sample_weight=2.0).predict(X)
+    as_list = model.fit(X, y, sample_domain=sample_domain, sample_weight=[2.0] * len(y)).predict(X)
+    assert (one == as_list).all()
+
+
 def test_rows_of_few_values_coincide_by_chance():
     rng = np.random.default_rng(0)
     source, target, new = rng.integers(0, 16, size=(3, 180, 2)).astype(float)
