@@ -85,11 +85,14 @@ def warn_of_target_weights(
         )
 
 
-def warn_of_search() -> None:
-    """Warn where cross-validation asks for a prediction or a score and knows of no target rows."""
+def warn_of_search() -> bool:
+    """Warn where cross-validation asks for a prediction or a score and knows of no target rows.
+
+    Return whether it does.
+    """
     calls = scikit_learn_above()
     if ("sklearn.model_selection._validation", "_score") not in calls:
-        return
+        return False
     warn_user(
         "A search or cross-validation scores DomainAdaptation without sample_domain: source rows "
         "of its folds count as target, and -1, the mark of an unknown label, as a class. Call "
@@ -97,6 +100,7 @@ def warn_of_search() -> None:
         'two, for example skot.metrics.SupervisedTargetScorer("accuracy") for a string, or '
         "CircularValidationScorer() without labels of the target."
     )
+    return True
 
 
 def hash_rows(rows: Any) -> np.ndarray | None:
