@@ -8,7 +8,8 @@ from sklearn.utils import check_array
 
 from skot.plots._style import as_array
 
-Coupling = np.ndarray | csr_array
+#: An ndarray, or a csr_array, of which SciPy tells no types.
+Coupling = Any
 
 #: Most cells along a side of the matrix that are drawn; more could not be told apart.
 _MOST_CELLS = 512
