@@ -43,31 +43,12 @@ def sparse_plan(
 ) -> SparsePlan:
     """Keep, of every row, the fewest entries that hold a share of its mass.
 
-    Parameters
-    ----------
-    tiles : iterable of (slice, Tensor of shape (len(rows), m))
-        Consecutive rows of the plan, all of them in turn.
-    shape : tuple of two int
-        Number of rows and columns.
-    mass : float, default=0.99
-        Share of each row that is kept at least, in (0, 1]. 1 keeps all that is not zero.
-    max_per_row : int, default=None
-        Most entries of a row. Rows that need more for their share lose mass.
-
-    Returns
-    -------
-    result : SparsePlan
-        The entries and the mass of the others. Memory: 12 bytes an entry, and a few tiles.
-
-    Raises
-    ------
-    TypeError
-        If `mass` is not a number or `max_per_row` not an integer.
-    ValueError
-        If they are out of range, and for a plan with entries that are not numbers.
+    `tiles` are (rows, Tensor of shape (len(rows), m)) of a plan of some shape; arguments and errors
+    are those of `EntropicPlan.tosparse`.
     """
     check_scalar(mass, "mass", Real, min_val=0, max_val=1, include_boundaries="right")
-    if mass != mass:
+    mass = float(mass)
+    if np.isnan(mass):  # which passes comparisons
         raise ValueError("mass == nan, must be > 0 and <= 1.")
     if max_per_row is not None:
         check_scalar(max_per_row, "max_per_row", Integral, min_val=1)
@@ -92,7 +73,7 @@ class _Blocks:
     """An array that grows, and is hardly ever held twice.
 
     Large blocks, because what outlives a tile may not lie between tiles in memory: where small
-    pieces of it fill the gaps that tiles leave, no later tile fits there.
+    pieces fill the gaps that tiles leave, no later tile fits there.
     """
 
     def __init__(self, dtype: type):
@@ -126,30 +107,17 @@ class _Blocks:
 def heaviest_of_rows(
     tile: np.ndarray, mass: float, max_per_row: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the fewest entries of each row that hold a share of it.
+    """Find the fewest entries of each row of a tile (r, m) that hold a share of it, or a number.
 
-    Parameters
-    ----------
-    tile : ndarray of shape (r, m)
-        Rows of a plan.
-    mass : float
-        The share, in (0, 1].
-    max_per_row : int or None
-        Most entries of a row.
-
-    Returns
-    -------
-    kept : ndarray of bool, shape (r, m)
-        Which entries. Of equal ones the first are kept; zeros never are.
-    lost : ndarray of shape (r,)
-        The sum of the others of each row.
+    Returns which, bool of shape (r, m), and the sum of the others of each row, (r,). Of equal
+    entries the first are kept; zeros never are.
     """
     # From the lightest on, so that small sums are not lost in large ones.
     ascending = np.sort(tile, axis=1)
     sums = np.cumsum(ascending, axis=1, dtype=np.float64)
     total = sums[:, -1]
     if not np.isfinite(total).all():
-        raise ValueError("The plan has entries that are not finite numbers: look at the solve.")
+        raise ValueError("The plan has entries that are not finite numbers: the solve has failed.")
     n_columns = tile.shape[1]
     n_dropped = (sums <= (1.0 - mass) * total[:, None]).sum(axis=1)
     # Beside the smallest shares, 1 - mass is 1.
