@@ -388,6 +388,15 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         ------
         TypeError, ValueError
             As :meth:`skot.solvers.EntropicPlan.tosparse`.
+
+        Examples
+        --------
+        >>> from skot import SinkhornTransport
+        >>> from skot.datasets import make_moons_pair
+        >>> X, Y = make_moons_pair(200, random_state=0)
+        >>> sparse = SinkhornTransport(epsilon=0.01).fit(X, Y).sparse_coupling(mass=0.9)
+        >>> sparse.plan.shape, sparse.plan.nnz < 2000, sparse.lost_mass <= 0.1
+        ((200, 200), True, True)
         """
         check_is_fitted(self)
         potentials = self.potentials_
