@@ -100,9 +100,9 @@ def adaptation_summary(cells: dict) -> str | None:
         return None
     means = np.array([np.mean(values) for values in by_cell.values()])
     losing = int((means < -_LOSS).sum())
+    mean = points(means.mean())
     return f"""Domain adaptation between 14 pairs of image collections with three classifiers:
-**{points(means.mean())} points** of accuracy over the same classifier on the same features
-({points(means.min())} to {points(means.max())}; {losing} of {len(means)} lose more than 2)."""
+**{mean} points** of accuracy on the same features ({losing} of {len(means)} lose more than 2)."""
 
 
 def adaptation_section(cells: dict) -> str:

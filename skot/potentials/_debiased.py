@@ -13,6 +13,7 @@ from skot.numerics.subsample import spread_rows
 from skot.numerics.tiles import row_tiles
 from skot.potentials._entropic import EntropicPotentials, logit_tiles, origin_of
 from skot.utils._brief import brief_repr
+from skot.utils._pickling import packed, unpacked
 
 #: A point whose cost to a row is at most this share of that to the nearest other row is that row;
 #: from the larger share on it is another one, and counts in full.
@@ -55,6 +56,15 @@ class SelfTransport:
     potentials: EntropicPotentials
     nearest: Tensor
 
+    __repr__ = brief_repr
+
+    def __getstate__(self):
+        # A pickle made after a fit on an accelerator must load on a machine without one.
+        return packed({"potentials": self.potentials, "nearest": self.nearest.cpu()})
+
+    def __setstate__(self, state):
+        self.__dict__.update(unpacked(state))
+
     @classmethod
     def of(cls, potentials: EntropicPotentials) -> "SelfTransport":
         """Find how close the rows of a sample are to each other.
@@ -79,8 +89,6 @@ class SelfTransport:
         # Rows that differ by rounding alone are one row too.
         unit = cost.scale(y, y, potentials.b, potentials.b)
         return cls(potentials, nearest.clamp(min=_ROUNDING * unit, max=unit))
-
-    __repr__ = brief_repr
 
     def weights(self, x: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Form the weights v a few rows at a time.
