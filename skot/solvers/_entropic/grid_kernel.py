@@ -10,13 +10,21 @@ from skot.solvers._entropic.kernels import HalfSteps
 #: Largest cost, in units of epsilon, for which products of kernel and scalings stay within the
 #: range of float64 (exp(+-708)) however the potentials turn out.
 _SCALING_RANGE = 200.0
+#: Largest cost along an axis, in units of epsilon, for which sums over its lines, each relative to
+#: its largest term, are products with the kernel: terms that leave the range of float64 are lost
+#: beside the smallest possible sum.
+_LINE_RANGE = 300.0
+#: Terms this far below the largest one of their line are dropped: their products with the kernel
+#: would be denormal, which is slow.
+_DROPPED = -400.0
 
 
 class GridKernel:
     """Separable kernel of a batch of problems on one grid, with weights of shape (n_problems, n).
 
-    Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond, which
-    is slower by an order of magnitude but always finite.
+    Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond: with
+    products along axes whose largest cost is at most 300 epsilon, else with sums of exponentials,
+    slower by an order of magnitude. Both are always finite.
     """
 
     def __init__(self, cost: GridCost, a: Tensor, b: Tensor):
@@ -56,6 +64,13 @@ class GridKernel:
         error = (torch.expm1(-residual).abs() * self._b).sum(1)
         return HalfSteps(residual, error, torch.ones_like(row_log), row_log)
 
+    def log_sums(self, values: Tensor) -> Tensor:
+        """Logarithm of the kernel times the exponential of values, any of shape (k, n)."""
+        if not self._in_scaling_range:
+            return self._apply_log(values)
+        largest = values.amax(1, keepdim=True)
+        return largest + self._apply((values - largest).exp_()).log_()
+
     def scale(self) -> float:
         """Mean cost between source and target, over all problems."""
         return float(self._cost.scale(self._a.mean(0), self._b.mean(0)))
@@ -79,11 +94,27 @@ class GridKernel:
     def _apply_log(self, values: Tensor) -> Tensor:
         """Logarithm of the kernel times the exponential of values, one axis at a time."""
         values = values.reshape(-1, *self._shape)
-        for axis, logits in enumerate(self._logits, start=1):
+        for axis, (logits, kernel) in enumerate(zip(self._logits, self._kernels, strict=True), 1):
             moved = torch.movedim(values, axis, -1)
             lines = moved.reshape(-1, moved.shape[-1])
-            reduced = torch.empty_like(lines)
-            for rows in row_tiles(len(lines), logits.numel()):
-                reduced[rows] = torch.logsumexp(lines[rows][:, None, :] + logits, dim=2)
+            in_range = -float(logits.min()) <= _LINE_RANGE
+            reduced = _line_products(lines, kernel) if in_range else _line_sums(lines, logits)
             values = torch.movedim(reduced.reshape(moved.shape), -1, axis)
         return values.reshape(len(values), -1)
+
+
+def _line_products(lines: Tensor, kernel: Tensor) -> Tensor:
+    """Logarithms of the sums over lines (k, n), by one product with the kernel (n, n)."""
+    # A line without mass has minus infinity everywhere, which is to stay.
+    largest = lines.amax(1, keepdim=True).clamp_min(-1e300)
+    relative = lines - largest
+    relative.masked_fill_(relative < _DROPPED, -torch.inf)
+    return (relative.exp_() @ kernel).log_().add_(largest)
+
+
+def _line_sums(lines: Tensor, logits: Tensor) -> Tensor:
+    """The same for kernels (n, n) of any range, given by their logarithms."""
+    reduced = torch.empty_like(lines)
+    for rows in row_tiles(len(lines), logits.numel()):
+        reduced[rows] = torch.logsumexp(lines[rows][:, None, :] + logits, dim=2)
+    return reduced
