@@ -37,8 +37,11 @@ class GridKernel:
         """Form the kernel of each axis; no potential is absorbed."""
         self._logits = [-cost / epsilon for cost in self._axis_costs]
         self._kernels = [logits.clamp(min=-700.0).exp() for logits in self._logits]
-        largest = sum(float(cost.max()) for cost in self._axis_costs)
-        self._in_scaling_range = largest / epsilon <= _SCALING_RANGE
+        self._in_scaling_range = self.range() <= _SCALING_RANGE
+
+    def range(self) -> float:
+        """Largest cost in units of the epsilon of the kernel."""
+        return -sum(float(logits.min()) for logits in self._logits)
 
     def in_range(self, h: Tensor) -> bool:
         """Every potential is in range."""
