@@ -4,7 +4,7 @@ import json
 import sys
 
 import numpy as np
-from _adaptation_render import adaptation_section
+from _adaptation_render import adaptation_section, adaptation_summary
 from _batches_render import batches_section, batches_summary
 from _class_shares_render import class_shares_section
 from _debiased_render import debiased_section
@@ -305,6 +305,7 @@ SUMMARIES = {
     "small": small_summary,
     "batches": batches_summary,
     "w2_budget": w2_budget_summary,
+    "adaptation": adaptation_summary,
 }
 
 

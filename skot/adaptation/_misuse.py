@@ -75,8 +75,9 @@ def warn_of_target_weights(
         warn_user(
             "The weights of target rows reach nobody: sample_weight goes to the estimator, which "
             "is fitted to source rows. For a weighted target, switch metadata routing on "
-            "(sklearn.set_config(enable_metadata_routing=True)) and pass "
-            "transport=SinkhornTransport().set_fit_request(sample_weight=True)."
+            "(sklearn.set_config(enable_metadata_routing=True)), pass "
+            "transport=SinkhornTransport().set_fit_request(sample_weight=True), and say by the "
+            "same method of the estimator whether it gets them too."
         )
 
 
@@ -112,9 +113,14 @@ def hash_rows(rows: Any) -> np.ndarray | None:
 
 
 def hash_source(rows: Any, is_source: np.ndarray) -> np.ndarray | None:
-    """Return the hashes of source rows that are no target rows as well, sorted."""
+    """Return the hashes of source rows that are no target rows as well, sorted.
+
+    None where many are, as among rows of a few counts or categories: others coincide by chance.
+    """
     hashes = hash_rows(rows)
     if hashes is None:
+        return None
+    if np.isin(hashes[~is_source], hashes[is_source]).mean() > _SHARE_OF_SOURCE:
         return None
     return np.setdiff1d(hashes[is_source], hashes[~is_source])
 

@@ -150,14 +150,15 @@ def _check_takers(estimator: Any, transport: Any) -> None:
     }
     if not deaf:
         return
-    names = " nor ".join(type(part).__name__ for part in deaf.values())
+    names = " and ".join(type(part).__name__ for part in deaf.values())
     remedy = (
         "SinkhornTransport and GaussianTransport take weights, and so do most classifiers; a step "
         "of a pipeline has to be the last one or, with metadata routing, to request them."
     )
     if len(deaf) == 2 or isinstance(transport, Passthrough):
+        verb = "take" if len(deaf) == 2 else "takes"
         raise ValueError(
-            f"target_shares weights rows, but neither {names} takes sample_weight. {remedy}"
+            f"target_shares weights rows, but {names} {verb} no sample_weight. {remedy}"
         )
     effect = {
         "transport": "rows are moved as if the classes had the shares of the source",

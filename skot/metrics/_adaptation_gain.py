@@ -171,12 +171,17 @@ def adaptation_gain(
     )
 
 
+#: The largest score: searches take means, and warn of what is not finite.
+_MOST = 100.0
+
+
 class AdaptationGainScorer(DomainScorer):
     """Whether an adaptation predicts classes that fit the target better than without it.
 
     The lesser of the two ratios of `adaptation_gain`, on the target rows of the call: 1 without
     adaptation, as with ``transport="passthrough"``. It is a guard against making things worse: of
-    several adaptations that beat "passthrough" the best score need not be the most accurate.
+    several adaptations that beat "passthrough" the best score need not be the most accurate. Where
+    the model without adaptation predicts a single class, the score is 100.
 
     It takes no fit: `skot.DomainAdaptation` has kept the model without adaptation, unless
     ``fallback=None``. For classifiers only.
@@ -215,7 +220,8 @@ class AdaptationGainScorer(DomainScorer):
                 f"{type(self).__name__} needs a DomainAdaptation of a classifier, or a pipeline "
                 f"that ends with one. Got {estimator!r}."
             )
-        return estimator.compare_adaptation(take_rows(X, np.flatnonzero(~is_source))).ratio
+        gain = estimator.compare_adaptation(take_rows(X, np.flatnonzero(~is_source)))
+        return min(gain.ratio, _MOST)
 
 
 def _separation(rows: np.ndarray, codes: np.ndarray) -> float:
@@ -226,7 +232,8 @@ def _separation(rows: np.ndarray, codes: np.ndarray) -> float:
     sums = np.zeros((len(counts), rows.shape[1]))
     np.add.at(sums, codes, centred)
     between = (np.square(sums).sum(axis=1) / counts).sum()
-    return float(between / total) if total > 0 else 0.0
+    # One class separates nothing, where the sum is what rounding leaves of zero.
+    return float(between / total) if total > 0 and len(counts) > 1 else 0.0
 
 
 def _agreement(neighbours: np.ndarray, codes: np.ndarray) -> float:

@@ -216,6 +216,9 @@ def split_sinkhorn_divergence(
         _weighted_points("X", X, a, device, generator),
         _weighted_points("Y", Y, b, device, generator),
     ]
+    widths = [sample.points.shape[1] for sample in samples]
+    if widths[0] != widths[1]:
+        raise ValueError(f"X has {widths[0]} features, but Y has {widths[1]}.")
     sizes = _block_sizes(*samples)
     counts = [
         min(len(sample.weights) // size, _MOST_BLOCKS)

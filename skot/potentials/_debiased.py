@@ -137,7 +137,8 @@ class SelfTransport:
         quantity that is added with variance V and square :math:`|x - S|^2 = B^2 + V` has the
         least mean squared error when multiplied by :math:`B^2 / (B^2 + V)`, which is r for all rows
         together (the positive-part rule of James and Stein). Rows that differ from S by more than
-        three times what half of the rows do are not counted.
+        three times what half of the rows do, or whose noise is as far from the usual, are not
+        counted.
 
         For a cost that is no function of x - y, gradients of the cost take the place of
         differences, on at most 128 rows.
@@ -160,7 +161,9 @@ class SelfTransport:
             variance = concentration / (1.0 - concentration) * spread
             variances[rows] = torch.where(concentration < 1.0 - _ONE_ROW, variance, squares[rows])
         # A few rows far away would otherwise decide for all.
-        a = torch.where(squares <= _FAR * weighted_median(squares[:, None], a), a, 0.0)
+        typical = weighted_median(torch.stack([squares, variances], dim=1), a)
+        counts = (squares <= _FAR * typical[0]) & (variances <= _FAR * typical.max())
+        a = torch.where(counts, a, 0.0)
         total = float(a @ squares)
         return max(0.0, 1.0 - float(a @ variances) / total) if total > 0 else 1.0
 

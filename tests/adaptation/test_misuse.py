@@ -212,7 +212,7 @@ def test_weights_of_target_rows():
     X, y, sample_domain = blobs()
     source = sample_domain >= 0
     weight = np.random.default_rng(0).random(len(y))
-    with pytest.warns(UserWarning, match="weights of target rows reach nobody"):
+    with pytest.warns(UserWarning, match="reach nobody.*the same method of the estimator"):
         adaptation().fit(X, y, sample_domain=sample_domain, sample_weight=weight)
     adaptation().fit(X, y, sample_domain=sample_domain, sample_weight=np.where(source, weight, 1.0))
     with routing():
@@ -220,6 +220,16 @@ def test_weights_of_target_rows():
             LogisticRegression().set_fit_request(sample_weight=True),
             SinkhornTransport().set_fit_request(sample_weight=True),
         ).fit(X, y, sample_domain=sample_domain, sample_weight=weight)
+
+
+def test_rows_of_few_values_coincide_by_chance():
+    rng = np.random.default_rng(0)
+    source, target, new = rng.integers(0, 16, size=(3, 180, 2)).astype(float)
+    X, y, sample_domain = stack_domains(source, target, source[:, 0] > 7)
+    model = adaptation().fit(X, y, sample_domain=sample_domain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.score(new, new[:, 0] > 7)
 
 
 def test_nothing_is_said_without_a_reason():

@@ -120,3 +120,20 @@ def test_the_scorer_needs_a_classifier_and_what_to_compare_with():
     unguarded.fit(X, y, sample_domain=sample_domain)
     with pytest.raises(ValueError, match='fallback="warn"'):
         scorer(unguarded, X, sample_domain=sample_domain)
+
+
+def test_one_class_separates_nothing():
+    """To the last digit, or the ratio were that of a rounding error."""
+    rows = np.random.default_rng(0).normal(size=(150, 2)) + 50.0
+    gain = adaptation_gain(rows, rows[:, 0] > 50.0, np.zeros(150))
+    assert gain.unadapted_separation == 0.0
+    assert gain.separation_ratio == np.inf
+
+
+def test_the_score_beside_a_single_class_is_finite():
+    ys = np.arange(200) % 2
+    Xs, Xt = np.random.default_rng(0).normal(size=(2, 200, 2)) + 4.0 * ys[:, None]
+    X, y, sample_domain = stack_domains(Xs, Xt + 50.0, ys)
+    model = DomainAdaptation(LogisticRegression()).fit(X, y, sample_domain=sample_domain)
+    assert model.adaptation_gain_.ratio == np.inf
+    assert AdaptationGainScorer()(model, X, sample_domain=sample_domain) == 100.0

@@ -224,6 +224,8 @@ def test_bad_input():
         split_sinkhorn_divergence(np.full_like(X, np.nan), Y)
     with pytest.raises(ValueError, match="Negative"):
         split_sinkhorn_divergence(X, Y, b=-np.ones(len(Y)))
+    with pytest.raises(ValueError, match="X has 2 features, but Y has 1"):
+        split_sinkhorn_divergence(np.ones((4, 2)), np.ones((4, 1)))
     with pytest.raises(ValueError, match="epsilon"):
         split_sinkhorn_divergence(X, Y, epsilon=-1.0)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_breast_cancer
 
 from skot import SinkhornTransport
 from skot.costs import PNorm, SphereGeodesic
@@ -256,7 +257,7 @@ def test_distributions_without_outliers_are_not_warned_of(draw, d):
 def test_the_median_of_weighted_rows_is_that_of_repeated_ones():
     X, Y, _, _ = gaussians(60, 2, 9)
     times = np.random.default_rng(1).integers(0, 4, size=60)
-    options = {"scale_cost": "median", "outlier_radius": 3}
+    options = {"scale_cost": "median", "outlier_radius": 3.5}
     weighted = SinkhornTransport(**options).fit(X, Y, sample_weight=times)
     repeated = SinkhornTransport(**options).fit(np.repeat(X, times, axis=0), Y)
     assert weighted.epsilon_ == pytest.approx(repeated.epsilon_, rel=1e-9)
@@ -269,6 +270,21 @@ def test_half_a_sample_in_one_point_has_no_radius():
     X = np.vstack([np.zeros((30, 2)), np.random.default_rng(0).normal(size=(20, 2))])
     with pytest.raises(ValueError, match="half of a sample is one point"):
         SinkhornTransport(outlier_radius=5).fit(X, X + 1.0)
+
+
+def test_two_lone_rows_do_not_decide_the_share_of_the_residual():
+    """Of next to one neighbour each, which says little of their noise, and that is a lot."""
+    X = load_breast_cancer().data[np.random.default_rng(0).permutation(569)]
+    X, Y = X[:284], X[284:]
+    shares = [SinkhornTransport().fit(X[k:], Y).residual_ for k in range(0, 40, 8)]
+    assert min(shares) > 0.4
+    assert np.ptp(shares) < 0.2
+
+
+def test_noise_that_all_rows_have_counts():
+    """Between equal spaces rows lie on the averages of the others: there is nothing but noise."""
+    grid = np.linspace(0.0, 1.0, 300)[:, None]
+    assert SinkhornTransport(0.001).fit(grid, grid + 1.0).residual_ < 0.05
 
 
 # --- fewer rows ------------------------------------------------------------------------
@@ -302,6 +318,32 @@ def test_rows_keep_their_weights_and_labels():
     of_source = weights[domain >= 0][transport.source_indices_]
     assert (of_source > 0).all()
     assert_allclose(transport.potentials_.a.numpy(), of_source / of_source.sum())
+
+
+@pytest.mark.parametrize("far_class", ["a", "b", "c"])
+def test_a_class_that_is_left_out_moves_like_new_rows(far_class):
+    """It has no index in the problem; those of the others stay theirs."""
+    rng = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c"])[np.arange(90) % 3]
+    labels[labels == far_class] = [name for name in "abc" if name != far_class][0]
+    labels[0] = far_class
+    X, Y = rng.normal(size=(90, 2)), rng.normal(size=(90, 2)) + 2.0
+    X[0] = 1e3
+    rows, y, domain = stack_domains(X, Y, labels)
+    transport = SinkhornTransport(0.2, class_reg=1.0, outlier_radius=5)
+    moved = transport.fit_transform(rows, y, sample_domain=domain)[domain >= 0]
+    assert_allclose(moved[:1], transport.transform(X[:1]))
+    kept, y, domain = stack_domains(X[1:], Y, labels[1:])
+    alone = SinkhornTransport(0.2, class_reg=1.0).fit_transform(kept, y, sample_domain=domain)
+    assert_allclose(moved[1:], alone[domain >= 0], rtol=1e-6)
+
+
+def test_a_part_of_a_sample_is_not_left_out_without_a_word():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(2, 100, 2))
+    X[:40] += 20.0
+    with pytest.warns(UserWarning, match="leaves out 40 of 100 source rows, 40% of the mass"):
+        SinkhornTransport(outlier_radius=5).fit(X, Y)
 
 
 def test_no_draw_where_nothing_is_left_out():

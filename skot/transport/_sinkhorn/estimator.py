@@ -93,7 +93,8 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     class_reg : float, default=0.0
         Strength of the group-sparse regularisation that keeps the classes of the source apart at
         every target [3]_, relative to the scaled cost. It needs class labels in ``fit``. Targets
-        whose label is known take mass from their own class.
+        whose label is known draw mass from their own class: a penalty as soft as `class_reg` is
+        small, not a constraint.
     initializer : Initializer, default=None
         Where the iteration starts. ``None`` comes from larger regularisations.
     max_iter : int, default=2000
@@ -378,8 +379,11 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     def _map(self, x: Tensor, labels: np.ndarray | None) -> Tensor:
         if self._class_cost is None or labels is None:
             return self._map_there(x)
-        codes = torch.from_numpy(np.searchsorted(self._classes, labels)).to(x.device)
-        return self._map_there(x, (codes, self._class_cost[1]))
+        # A class of which no row is in the problem has no extra cost: its rows move like new ones.
+        table = torch.nn.functional.pad(self._class_cost[1], (0, 0, 0, 1))
+        codes = np.searchsorted(self._classes, labels)
+        codes[~np.isin(labels, self._classes)] = len(self._classes)
+        return self._map_there(x, (torch.from_numpy(codes).to(x.device), table))
 
     def _conditioning(self, x: Tensor) -> Conditioning:
         return averaging(self.potentials_, x)

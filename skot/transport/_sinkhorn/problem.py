@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn import get_config
+from torch import Tensor
 
 from skot.costs import Cost
 from skot.measures import EmpiricalMeasure
@@ -63,13 +64,14 @@ def read_problem(
     if max_samples is not None and max(len(source.points), len(target.points)) > max_samples:
         # Nothing is drawn from `random_state` where nothing is to be chosen.
         generator = check_generator(random_state)
-    source, source_indices = _rows_in_use(source, outlier_radius, max_samples, generator)
-    target, target_indices = _rows_in_use(target, outlier_radius, max_samples, generator)
+    source, source_indices = _rows_in_use("source", source, outlier_radius, max_samples, generator)
+    target, target_indices = _rows_in_use("target", target, outlier_radius, max_samples, generator)
     unit = _unit_of_epsilon(scale_cost, cost, source, target)
     return EntropicProblem(source, target, source_indices, target_indices, unit)
 
 
 def _rows_in_use(
+    name: str,
     sample: EmpiricalMeasure,
     outlier_radius: float | None,
     max_samples: int | None,
@@ -86,11 +88,24 @@ def _rows_in_use(
                 "its median distance is zero. Pass outlier_radius=None."
             )
         rows = rows[distances <= outlier_radius * typical]
+        _warn_if_no_outliers(name, rows, weights, outlier_radius)
     if generator is not None and max_samples is not None and len(rows) > max_samples:
         rows = drawn_rows(rows[weights[rows] > 0], max_samples, generator).sort().values
     if len(rows) < len(points):
         sample = EmpiricalMeasure.from_points(points[rows], weights[rows])
     return sample, rows.cpu().numpy()
+
+
+def _warn_if_no_outliers(name: str, rows: Tensor, weights: Tensor, outlier_radius: float) -> None:
+    """Say that a part of a sample is left out, such as one of two clusters."""
+    share = 1.0 - float(weights[rows].sum())
+    if share > _FEW_FAR:
+        warn_user(
+            f"outlier_radius={outlier_radius:g} leaves out {len(weights) - len(rows)} of "
+            f"{len(weights)} {name} rows, {share:.0%} of the mass: that is a part of the sample, a "
+            "cluster or a long tail, and not a few outliers. Increase outlier_radius, pass None, "
+            "or take the logarithm of features with long tails."
+        )
 
 
 def _unit_of_epsilon(
