@@ -228,7 +228,7 @@ def test_storages_agree(debiased, tol, atol):
     histograms = normal_histograms()[:, ::6]
     grid = GridCost((histograms.shape[1],))
     points = grid.points()
-    for epsilon in (0.1, 0.004, 0.002):
+    for epsilon in (0.1, 0.004, 0.0015):
         found = [
             solve(histograms, cost, epsilon=epsilon, debiased=debiased, tol=tol).barycenter
             for cost in (grid, SupportCost(points, points), grid.matrix(), grid.matrix().numpy())
@@ -242,7 +242,7 @@ def test_sums_over_a_grid_at_any_range():
     values = 400.0 * torch.randn(2, 20, generator=generator, dtype=torch.float64)
     values[0, 5:] = -torch.inf
     cost = GridCost((4, 5))
-    for epsilon in (1.0, 1 / 199, 1 / 299, 1 / 400):
+    for epsilon in (1.0, 1 / 199, 1 / 599, 1 / 700):
         kernel = GridKernel(cost, values, values)
         kernel.absorb(values, epsilon)
         expected = torch.logsumexp(values[:, None, :] - cost.matrix() / epsilon, 2)

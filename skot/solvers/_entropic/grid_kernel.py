@@ -4,26 +4,19 @@ import torch
 from torch import Tensor
 
 from skot.costs import GridCost
-from skot.numerics.tiles import row_tiles
 from skot.solvers._entropic.kernels import HalfSteps
+from skot.solvers._entropic.line_sums import LineSums
 
 #: Largest cost, in units of epsilon, for which products of kernel and scalings stay within the
 #: range of float64 (exp(+-708)) however the potentials turn out.
 _SCALING_RANGE = 200.0
-#: Largest cost along an axis, in units of epsilon, for which sums over its lines, each relative to
-#: its largest term, are products with the kernel: terms that leave the range of float64 are lost
-#: beside the smallest possible sum.
-_LINE_RANGE = 300.0
-#: Terms this far below the largest one of their line are dropped: their products with the kernel
-#: would be denormal, which is slow.
-_DROPPED = -400.0
 
 
 class GridKernel:
     """Separable kernel of a batch of problems on one grid, with weights of shape (n_problems, n).
 
     Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond: with
-    products along axes whose largest cost is at most 300 epsilon, else with sums of exponentials,
+    products along axes whose largest cost is at most 600 epsilon, else with sums of exponentials,
     slower by an order of magnitude. Both are always finite.
     """
 
@@ -37,6 +30,7 @@ class GridKernel:
         """Form the kernel of each axis; no potential is absorbed."""
         self._logits = [-cost / epsilon for cost in self._axis_costs]
         self._kernels = [logits.clamp(min=-700.0).exp() for logits in self._logits]
+        self._lines = [LineSums(logits) for logits in self._logits]
         self._in_scaling_range = self.range() <= _SCALING_RANGE
 
     def range(self) -> float:
@@ -97,27 +91,8 @@ class GridKernel:
     def _apply_log(self, values: Tensor) -> Tensor:
         """Logarithm of the kernel times the exponential of values, one axis at a time."""
         values = values.reshape(-1, *self._shape)
-        for axis, (logits, kernel) in enumerate(zip(self._logits, self._kernels, strict=True), 1):
+        for axis, sums in enumerate(self._lines, start=1):
             moved = torch.movedim(values, axis, -1)
-            lines = moved.reshape(-1, moved.shape[-1])
-            in_range = -float(logits.min()) <= _LINE_RANGE
-            reduced = _line_products(lines, kernel) if in_range else _line_sums(lines, logits)
+            reduced = sums.log(moved.reshape(-1, moved.shape[-1]))
             values = torch.movedim(reduced.reshape(moved.shape), -1, axis)
         return values.reshape(len(values), -1)
-
-
-def _line_products(lines: Tensor, kernel: Tensor) -> Tensor:
-    """Logarithms of the sums over lines (k, n), by one product with the kernel (n, n)."""
-    # A line without mass has minus infinity everywhere, which is to stay.
-    largest = lines.amax(1, keepdim=True).clamp_min(-1e300)
-    relative = lines - largest
-    relative.masked_fill_(relative < _DROPPED, -torch.inf)
-    return (relative.exp_() @ kernel).log_().add_(largest)
-
-
-def _line_sums(lines: Tensor, logits: Tensor) -> Tensor:
-    """The same for kernels (n, n) of any range, given by their logarithms."""
-    reduced = torch.empty_like(lines)
-    for rows in row_tiles(len(lines), logits.numel()):
-        reduced[rows] = torch.logsumexp(lines[rows][:, None, :] + logits, dim=2)
-    return reduced

@@ -157,7 +157,7 @@ def _solve(
     max_iter: int,
     tol: float,
 ) -> HistogramIterates:
-    kernel, tiles = histogram_kernel(exponents, len(b))
+    kernel, tiles = _kernel(exponents, len(b))
     largest = min(max(tol * -float(exponents.min()), ROUNDING), _LARGEST_RESIDUAL)
     limits = _Limits(tol, math.exp(largest))
     solved = [
@@ -167,9 +167,7 @@ def _solve(
     return HistogramIterates(*(torch.cat(field) for field in fields))
 
 
-def histogram_kernel(
-    exponents: Tensor, n_problems: int
-) -> tuple[_Scalings | _LogScalings, Iterable[slice]]:
+def _kernel(exponents: Tensor, n_problems: int) -> tuple[_Scalings | _LogScalings, Iterable[slice]]:
     """How half steps are done, and for how many problems at once."""
     if -float(exponents.min()) <= _SCALING_RANGE:
         return _Scalings(exponents), [slice(n_problems)]
