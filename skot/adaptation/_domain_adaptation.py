@@ -293,7 +293,8 @@ class DomainAdaptation(
         rows, is_source = read_sides(self, X, y, sample_domain)
         warn_of_labels(y, is_source)
         warn_of_several_domains(sample_domain)
-        warn_of_meta_estimators(y, is_source)
+        if classifies(self):
+            warn_of_meta_estimators(y, is_source)
         warn_of_target_weights(params.get("sample_weight"), is_source, of_transport)
         trains = is_source
         if self.use_target_labels:
@@ -465,8 +466,8 @@ class DomainAdaptation(
                 "CircularValidationScorer(), PredictionEntropyScorer() or "
                 "TransportDivergenceScorer()."
             )
-        if sample_domain is None and self.transport_ is not None:
-            warn_of_search()
+        is_told = sample_domain is not None or self.transport_ is None
+        if not is_told and not warn_of_search():
             warn_of_source_rows(given, self._source_hashes)
         params = take_rows(routed["estimator"]["score"], known)
         rows = self._to_estimator_side(scale(self.target_scaler_, take(given, known)))

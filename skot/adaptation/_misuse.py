@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_consistent_length
 
 from skot.adaptation._callers import scikit_learn_above
 from skot.adaptation._table import for_estimator
@@ -70,8 +71,11 @@ def warn_of_target_weights(
         "sample_weight" in of_method for of_method in metadata_of_transport.values()
     ):
         return
-    of_target = np.asarray(sample_weight)[~is_source] if np.ndim(sample_weight) else np.ones(1)
-    if len(np.unique(of_target)) > 1:
+    weights = to_numpy(sample_weight)
+    if np.ndim(weights) == 0:
+        return
+    check_consistent_length(is_source, weights)
+    if len(np.unique(weights[~is_source])) > 1:
         warn_user(
             "The weights of target rows reach nobody: sample_weight goes to the estimator, which "
             "is fitted to source rows. For a weighted target, switch metadata routing on "
@@ -81,11 +85,14 @@ def warn_of_target_weights(
         )
 
 
-def warn_of_search() -> None:
-    """Warn where cross-validation asks for a prediction or a score and knows of no target rows."""
+def warn_of_search() -> bool:
+    """Warn where cross-validation asks for a prediction or a score and knows of no target rows.
+
+    Return whether it does.
+    """
     calls = scikit_learn_above()
     if ("sklearn.model_selection._validation", "_score") not in calls:
-        return
+        return False
     warn_user(
         "A search or cross-validation scores DomainAdaptation without sample_domain: source rows "
         "of its folds count as target, and -1, the mark of an unknown label, as a class. Call "
@@ -93,6 +100,7 @@ def warn_of_search() -> None:
         'two, for example skot.metrics.SupervisedTargetScorer("accuracy") for a string, or '
         "CircularValidationScorer() without labels of the target."
     )
+    return True
 
 
 def hash_rows(rows: Any) -> np.ndarray | None:

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn import config_context, get_config
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
@@ -55,7 +56,7 @@ class ClassShares:
 
         `weights` (n,) are those of the user, None for equal ones. The total of the source stays.
         """
-        weighted = np.ones(len(y)) if weights is None else to_numpy(weights).astype(float)
+        weighted = _as_array(weights, len(y))
         codes = np.searchsorted(self.classes, y[is_source])
         by_class = np.bincount(codes, weighted[is_source], minlength=len(self.classes))
         empty = (by_class <= 0) & (self.shares > 0)
@@ -187,6 +188,14 @@ def _check_shares(target_shares: Any, classes: np.ndarray) -> np.ndarray:
     return shares / shares.sum()
 
 
+def _as_array(weights: Any, n_rows: int) -> np.ndarray:
+    """Weights (n_rows,) of rows, of which there may be one number for all, or None."""
+    weights = np.asarray(1.0 if weights is None else to_numpy(weights), dtype=float)
+    if weights.ndim:
+        check_consistent_length(np.empty(n_rows), weights)
+    return np.broadcast_to(weights, n_rows).copy()
+
+
 def _in_order(shares: Mapping, classes: np.ndarray) -> list:
     unknown = [label for label in shares if label not in classes]
     missing = [label for label in classes if label not in shares]
@@ -211,7 +220,7 @@ def _estimate(
     rows = numeric_part(X)
     if rows is None or not rows.shape[1]:
         return None
-    a = np.ones(len(y)) if weights is None else to_numpy(weights).astype(float)
+    a = _as_array(weights, len(y))
     source = is_source & (a > 0)
     classes, codes = np.unique(y[source], return_inverse=True)
     if len(classes) != len(np.unique(y[is_source])) or len(classes) < 2:
@@ -250,7 +259,7 @@ def _estimated(
         return ClassShares(classes, found.shares, found.std)
     if found is None:
         codes = np.searchsorted(classes, y[is_source])
-        a = None if weights is None else to_numpy(weights).astype(float)[is_source]
+        a = _as_array(weights, len(y))[is_source]
         mass = np.bincount(codes, a, minlength=len(classes))
         kept = ClassShares(
             classes, mass / mass.sum(), np.full(len(classes), np.nan), is_change=False

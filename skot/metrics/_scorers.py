@@ -195,7 +195,7 @@ class TransportDivergenceScorer(DomainScorer):
         shares = getattr(estimator, "target_shares_", None)
         if shares is None or y is None:
             return transport.score(X, sample_domain=sides)
-        weights = _share_weights(shares, _labels(self, y), is_source)
+        weights = _share_weights(shares, estimator.classes_, _labels(self, y), is_source)
         return transport.score(X, sample_weight=weights, sample_domain=sides)
 
 
@@ -246,12 +246,24 @@ def _labels(scorer: DomainScorer, y: Any) -> np.ndarray:
     return as_label_array(y)
 
 
-def _share_weights(shares: np.ndarray, y: np.ndarray, is_source: np.ndarray) -> np.ndarray:
-    """Weights (n,) of rows, with which the sorted classes of the source have the shares (k,)."""
-    classes, codes = np.unique(y[is_source], return_inverse=True)
+def _share_weights(
+    shares: np.ndarray, classes: np.ndarray, y: np.ndarray, is_source: np.ndarray
+) -> np.ndarray:
+    """Weights (n,) of rows, with which the sorted classes (k,) of the source have the shares (k,).
+
+    Of a class without rows, the others have its share in proportion to theirs.
+    """
+    if len(classes) != len(shares):
+        # The estimator has learned more classes from labels of the target.
+        classes = np.unique(y[is_source])
     weights = np.ones(len(y))
-    if len(classes) == len(shares):
-        weights[is_source] = (shares * len(codes) / np.bincount(codes))[codes]
+    if len(classes) != len(shares):
+        return weights
+    codes = np.searchsorted(classes, y[is_source])
+    counts = np.bincount(codes, minlength=len(shares))
+    of_source = (shares / np.maximum(counts, 1))[codes]
+    if of_source.sum() > 0:
+        weights[is_source] = of_source * len(codes) / of_source.sum()
     return weights
 
 

@@ -226,7 +226,8 @@ def warn_of_missing_weights(name: str, what: str) -> None:
     """Say that rows, which had weights in ``fit``, count equally now."""
     warn_user(
         f"This {name} was fitted with sample_weight, and {what} has none, so all rows count "
-        f"equally. Pass sample_weight to {what} as well. In a search, metadata routing does: "
+        f"equally. Pass sample_weight to {what} as well, or labels to a scorer where the weights "
+        "came from target_shares. In a search, metadata routing does: "
         "sklearn.set_config(enable_metadata_routing=True) and "
         "set_fit_request(sample_weight=True).set_score_request(sample_weight=True)."
     )

@@ -9,10 +9,10 @@ import sklearn
 import torch
 from _dummies import MeanShift
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import VotingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -220,6 +220,39 @@ def test_weights_of_target_rows():
             LogisticRegression().set_fit_request(sample_weight=True),
             SinkhornTransport().set_fit_request(sample_weight=True),
         ).fit(X, y, sample_domain=sample_domain, sample_weight=weight)
+
+
+@pytest.mark.parametrize("shares", [None, [0.5, 0.5]])
+def test_weights_of_other_lengths(shares):
+    """One number counts for all rows, as in scikit-learn, and a length that is wrong is said."""
+    X, y, sample_domain = blobs()
+    model = adaptation().set_params(target_shares=shares)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(X, y, sample_domain=sample_domain, sample_weight=np.ones(10))
+    one = model.fit(X, y, sample_domain=sample_domain, sample_weight=2.0).predict(X)
+    as_list = model.fit(X, y, sample_domain=sample_domain, sample_weight=[2.0] * len(y)).predict(X)
+    assert (one == as_list).all()
+
+
+def test_a_search_says_one_thing():
+    """Also of training rows: not how many of each fold are source rows."""
+    X, y, sample_domain = blobs()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cross_validate(
+            adaptation(), X, y, cv=2, params={"sample_domain": sample_domain},
+            return_train_score=True,
+        )  # fmt: skip
+    assert {str(one.message)[:18] for one in caught} == {"A search or cross-"}
+
+
+def test_values_of_a_regression_are_no_marks():
+    X, y, sample_domain = blobs()
+    values = y + np.random.default_rng(0).normal(size=len(y))
+    model = DomainAdaptation(LinearRegression(), MeanShift())
+    with routing(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        VotingRegressor([("one", model)]).fit(X, values, sample_domain=sample_domain)
 
 
 def test_rows_of_few_values_coincide_by_chance():

@@ -4,6 +4,7 @@ import pytest
 import sklearn
 import torch
 from _dummies import MeanShift
+from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -22,6 +23,7 @@ from skot.metrics import (
     SupervisedTargetScorer,
     TransportDivergenceScorer,
 )
+from skot.metrics._scorers import _share_weights
 from skot.model_selection import DomainKFold
 from skot.utils import stack_domains
 
@@ -273,7 +275,15 @@ def test_transport_divergence_counts_classes_as_the_fit_did():
     )
     adaptation.fit(X, y, sample_domain=sample_domain)
     weighted = TransportDivergenceScorer()(adaptation, X, y, sample_domain=sample_domain)
-    with pytest.warns(UserWarning, match="sample_weight"):
+    with pytest.warns(UserWarning, match="labels to a scorer where .* target_shares"):
         equal = TransportDivergenceScorer()(adaptation, X, sample_domain=sample_domain)
     assert weighted > -0.05
     assert equal < weighted - 0.1
+
+
+def test_shares_count_in_folds_that_lack_a_class():
+    """The weights of the others are as they were to each other, not equal."""
+    shares, classes = np.array([0.6, 0.3, 0.1]), np.array(["a", "b", "c"])
+    y, is_source = np.array(["a", "a", "a", "b", "b", "?"]), np.arange(6) < 5
+    weights = _share_weights(shares, classes, y, is_source)
+    assert_allclose(weights, [10 / 9, 10 / 9, 10 / 9, 5 / 6, 5 / 6, 1.0])
