@@ -317,6 +317,8 @@ def test_what_is_not_a_number_has_not_converged():
         ({"cost": torch.ones(3, 3, requires_grad=True)}, "no derivatives"),
         ({"cost": [[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [9.0, 1.0, 0.0]]}, "symmetric"),
         ({"cost": SupportCost([[0.0], [1.0], [2.0]], [[0.0], [1.0], [3.0]])}, "one support"),
+        ({"cost": 1e300 * (1.0 - np.eye(3)), "epsilon": 1e-10}, "too large"),
+        ({"cost": GridCost((3,)), "epsilon": 1e-310}, "too large"),
         ({"cost": "sqeuclidean"}, "must have a support"),
         ({"cost": SquaredEuclidean()}, "must have a support"),
     ],

@@ -6,6 +6,7 @@ debiasing factor d, which is one for the blurred barycentre: the invariant of th
 is not to be remembered beside the unknown then, and which accelerated steps keep, as affine ones.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -126,7 +127,7 @@ def barycenter(
     ValueError
         For histograms or weights that are negative, not finite or all zero, a cost that is not
         one of n_bins bins with themselves, one that is not symmetric with `debiased`, parameters
-        out of range, and for inputs that require a gradient: there are no derivatives.
+        out of range or out of proportion, and for inputs that require a gradient: there are no derivatives.
 
     See Also
     --------
@@ -188,6 +189,8 @@ def barycenter(
     w = _read_weights(weights, a)
     with torch.no_grad():
         kernel = _read_kernel(cost, a, float(epsilon), debiased=debiased)
+        if not math.isfinite(kernel.range):
+            raise ValueError("The costs are too large for float64 in units of epsilon.")
         solved = _iterate(kernel, a, w, debiased, max_iter, tol, anderson_memory)
         # The logarithms of masses that sum to one up to the error.
         total = solved.log_barycenter.logsumexp(0)
