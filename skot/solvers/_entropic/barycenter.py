@@ -127,7 +127,8 @@ def barycenter(
     ValueError
         For histograms or weights that are negative, not finite or all zero, a cost that is not
         one of n_bins bins with themselves, one that is not symmetric with `debiased`, parameters
-        out of range or out of proportion, and for inputs that require a gradient: there are no derivatives.
+        out of range or out of proportion to the costs, and for inputs that require a gradient:
+        there are no derivatives.
 
     See Also
     --------
