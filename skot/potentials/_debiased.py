@@ -10,12 +10,15 @@ from skot.costs import Cost
 from skot.numerics.medians import weighted_median
 from skot.numerics.softmax import softmax_tile
 from skot.numerics.subsample import spread_rows
+from skot.numerics.tiles import row_tiles
 from skot.potentials._entropic import EntropicPotentials, logit_tiles, origin_of
 from skot.utils._brief import brief_repr
 
-#: Rows whose cost is this share of the mean cost of the sample, or less, are one and the same row
-#: up to rounding (the squared distance of rows that went through float32 is far below).
-_EQUAL = 1e-9
+#: A point whose cost to a row is at most this share of that to the nearest other row is that row;
+#: from the larger share on it is another one, and counts in full.
+_SAME, _OTHER = 0.05, 0.25
+#: Rows that are nearer than this share of the mean cost differ by rounding.
+_ROUNDING = 1e-8
 #: A plan whose squared weights sum to more than one minus this rests on one row, and says nothing
 #: of the spread around it.
 _ONE_ROW = 1e-6
@@ -44,12 +47,38 @@ class SelfTransport:
     ----------
     potentials : EntropicPotentials
         Of the sample with itself.
-    unit : float
-        Mean cost between two rows of the sample, against which rows are equal.
+    nearest : Tensor of shape (n,)
+        Cost from each row to its nearest other: a point that is much closer to a row is that row,
+        rounded or measured again.
     """
 
     potentials: EntropicPotentials
-    unit: float
+    nearest: Tensor
+
+    @classmethod
+    def of(cls, potentials: EntropicPotentials) -> "SelfTransport":
+        """Find how close the rows of a sample are to each other.
+
+        Parameters
+        ----------
+        potentials : EntropicPotentials
+            Of the sample with itself, no row of which occurs twice.
+
+        Returns
+        -------
+        transport : SelfTransport
+            With the costs to the nearest rows.
+        """
+        y, cost = potentials.y, potentials.cost
+        nearest = torch.empty_like(potentials.g)
+        for rows in row_tiles(len(y), len(y)):
+            costs = cost.pairwise(y[rows], y) - cost.paired(y[rows], y[rows])[:, None]
+            index = torch.arange(rows.start, rows.stop, device=y.device)
+            costs[index - rows.start, index] = torch.inf
+            nearest[rows] = costs.amin(1)
+        # Rows that differ by rounding alone are one row too.
+        unit = cost.scale(y, y, potentials.b, potentials.b)
+        return cls(potentials, nearest.clamp(min=_ROUNDING * unit, max=unit))
 
     __repr__ = brief_repr
 
@@ -78,11 +107,17 @@ class SelfTransport:
             costs = torch.addcmul(
                 tile.constant[:, None] + h, tile.logits, h.new_tensor(-own.epsilon)
             )
-            zero = cost.paired(tile.points, tile.points)
-            equal = costs <= (zero + _EQUAL * self.unit)[:, None]
-            equal &= ~equal.all(1, keepdim=True)
-            weights, _ = softmax_tile(tile.logits.masked_fill_(equal, -torch.inf))
-            yield tile.rows, tile.points, weights.masked_fill_(equal, 0.0)
+            costs -= cost.paired(tile.points, tile.points)[:, None]
+            row, column = torch.nonzero(costs < _OTHER * self.nearest, as_tuple=True)
+            share = costs[row, column] / self.nearest[column]
+            other = ((share - _SAME) / (_OTHER - _SAME)).clamp(0.0, 1.0)
+            # A point that equals every row of the sample keeps them all.
+            alone = torch.bincount(row[other == 0.0], minlength=len(costs)) == costs.shape[1]
+            other = torch.where(alone[row], 1.0, other)
+            tile.logits[row, column] += other.log()
+            weights, _ = softmax_tile(tile.logits)
+            weights[row, column] *= (other > 0.0).to(weights)
+            yield tile.rows, tile.points, weights
 
     def origin(self) -> Tensor:
         """Return where :meth:`weights` has the origin of the points that it yields.
@@ -235,7 +270,7 @@ class DebiasedMap:
     ...         x, y, a.double(), b.double(), result.f, result.g, SquaredEuclidean(), 1.0
     ...     )
     >>> x = torch.linspace(0, 1, 50, dtype=torch.float64)[:, None]
-    >>> between, own = potentials(x, x + 3.0), SelfTransport(potentials(x, x), unit=1.0)
+    >>> between, own = potentials(x, x + 3.0), SelfTransport.of(potentials(x, x))
     >>> float(between.transport(x)[0]), float(DebiasedMap(between, own, 1.0)(x)[0])
     (3.41..., 2.98...)
     """
@@ -297,5 +332,7 @@ class DebiasedMap:
         moved : DebiasedMap
             A copy if the device is another one.
         """
-        own = self.own and replace(self.own, potentials=self.own.potentials.to(device))
+        own = self.own and SelfTransport(
+            self.own.potentials.to(device), self.own.nearest.to(device)
+        )
         return replace(self, potentials=self.potentials.to(device), own=own)

@@ -145,6 +145,18 @@ def test_repeated_rows_are_one_row_of_more_weight():
     assert_allclose(repeated.transform(X), weighted.transform(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("d", [2, 10, 50])
+@pytest.mark.parametrize("jitter", [1e-8, 1e-3, 1e-2])
+def test_rows_that_are_rounded_are_the_same_rows(d, jitter):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(300, d)), 2.0 * rng.normal(size=(300, d))
+    for residual in ("auto", 1.0):
+        transport = SinkhornTransport(residual=residual).fit(X, Y)
+        again = transport.transform(X + jitter * rng.normal(size=X.shape))
+        moved = np.linalg.norm(again - transport.transform(X), axis=1)
+        assert np.median(moved) < 30 * jitter * np.sqrt(d)
+
+
 def test_rows_that_went_through_float32_are_the_same_rows():
     X, Y, _, _ = gaussians(200, 30, 6)
     transport = SinkhornTransport(residual=1.0).fit(X, Y)

@@ -108,9 +108,11 @@ def test_lagrangian_ot_has_no_nan(pair, lagrangian):
 def test_translations_are_followed(pair, s, t):
     X, Y = pair
     options = {"tol": 1e-10, "max_iter": 20_000, "epsilon": 0.1}
-    base = SinkhornTransport(**options).fit(X, Y)
-    moved = SinkhornTransport(**options).fit(X + s, Y + t)
-    assert_allclose(moved.transform(X + s), base.transform(X) + t, atol=1e-5)
+    # A few rows may have no plan to the others that 100 passes find: rounding shows in the path.
+    for residual, atol in ((0.0, 1e-5), ("auto", 0.02)):
+        base = SinkhornTransport(residual=residual, **options).fit(X, Y)
+        moved = SinkhornTransport(residual=residual, **options).fit(X + s, Y + t)
+        assert_allclose(moved.transform(X + s), base.transform(X) + t, atol=atol)
 
 
 @FEW

@@ -11,18 +11,18 @@ from skot.numerics.tiles import row_tiles
 
 #: Exponents by which a kept kernel may be off before it is rescaled: far within the range.
 _IN_RANGE = 30.0
-_MEMORY, _MOST_PASSES, _TOLERANCE = 10, 100, 1e-3
+_MEMORY, _MOST_PASSES = 10, 100
 #: A row with half of the mass has nowhere to go, and before that such a plan is hard to find: with
 #: a row of more than this share, rows may stay where they are.
 _LARGEST_SHARE = 1.0 / 3.0
 
 
-def transport_to_others(x: Tensor, a: Tensor, *, epsilon: float, cost: Cost) -> Tensor:
+def transport_to_others(x: Tensor, a: Tensor, *, epsilon: float, cost: Cost, tol: float) -> Tensor:
     r"""Potential h (n,) of the symmetric plan of a sample (n, d) with weights (n,) to its others.
 
     It solves :math:`\sum_{k \neq i} a_k \exp((h_i + h_k - C_{ik}) / \epsilon) = 1` for all i by
     half steps :math:`h \mapsto (h + T(h)) / 2`, where T solves row i for :math:`h_i` (Feydy et al.
-    2019, Section 3.3), to an error of a thousandth of the mass. Rows far from all others, and
+    2019, Section 3.3), to an L1 error `tol`. Rows far from all others, and
     clusters with an odd row out, have plans that take forever to find: after 100 passes the best
     potential is returned, with which some rows count a little more than others.
     """
@@ -35,7 +35,7 @@ def transport_to_others(x: Tensor, a: Tensor, *, epsilon: float, cost: Cost) -> 
         error = float(a @ (1.0 - (z - t).exp()).abs())
         if error < least:
             best, least = z, error
-        if error <= _TOLERANCE:
+        if error <= tol:
             break
         step = 0.5 * (t - z)
         # Extrapolation is for what is near.

@@ -39,6 +39,8 @@ def debiased_maps(
     source: EmpiricalMeasure,
     target: EmpiricalMeasure,
     residual: float | Literal["auto"],
+    *,
+    tol: float,
 ) -> DebiasedMaps:
     """Solve the transports of the samples to themselves, and correct the maps by them.
 
@@ -53,8 +55,8 @@ def debiased_maps(
     # epsilon / size, and the same the other way round.
     power = 1.0 if cost.is_quadratic else 0.0
     own = [
-        _to_itself(source, cost, epsilon / size**power),
-        _to_itself(target, cost, epsilon * size**power),
+        _to_itself(source, cost, epsilon / size**power, tol),
+        _to_itself(target, cost, epsilon * size**power, tol),
     ]
     shares = [one.share_of_signal() if residual == "auto" else float(residual) for one in own]
     return DebiasedMaps(
@@ -94,11 +96,10 @@ def _relative_size(cost: Cost, source: EmpiricalMeasure, target: EmpiricalMeasur
     return ratio if cost.is_quadratic else min(1.0, ratio)
 
 
-def _to_itself(sample: EmpiricalMeasure, cost: Cost, epsilon: float) -> SelfTransport:
+def _to_itself(sample: EmpiricalMeasure, cost: Cost, epsilon: float, tol: float) -> SelfTransport:
     """Transport a sample to itself, each row to the others."""
     # Repeated rows are one row of more weight, as everywhere: it leaves itself out as a whole.
     sample = sample.with_merged_rows()
     x, a = sample.points, sample.weights
-    h = transport_to_others(x, a, epsilon=epsilon, cost=cost)
-    potentials = EntropicPotentials(x, x, a, a, h, h, cost, epsilon)
-    return SelfTransport(potentials, cost.scale(x, x, a, a))
+    h = transport_to_others(x, a, epsilon=epsilon, cost=cost, tol=tol)
+    return SelfTransport.of(EntropicPotentials(x, x, a, a, h, h, cost, epsilon))

@@ -154,10 +154,11 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
     Notes
     -----
     A fit solves three problems: between the samples, and of each with itself, for the map and for
-    the one back, these to a thousandth of the mass or in 100 passes; ``residual=0`` solves the
-    first alone. In the transport of a sample to itself no row may stay where it is, and rows that
-    equal a training row leave it out of :math:`S_a`; that makes training rows and new ones alike.
-    The debiased map is not the gradient of a convex function.
+    the one back, these in 100 passes at most; ``residual=0`` solves the first alone. In the
+    transport of a sample to itself no row may stay where it is, and rows much nearer to a
+    training row than its nearest neighbour leave it out of :math:`S_a`: training rows, rounded
+    ones too, and new rows are then alike. The debiased map is not the gradient of a convex
+    function.
 
     Memory is O(n_source + n_target) numbers plus the kernel, which is kept while it fits
     scikit-learn's ``working_memory`` and formed tile by tile beyond.
@@ -392,7 +393,9 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         return self._map_back(y)
 
     def _correct_maps(self, problem: EntropicProblem) -> None:
-        maps = debiased_maps(self.potentials_, problem.source, problem.target, self.residual)
+        maps = debiased_maps(
+            self.potentials_, problem.source, problem.target, self.residual, tol=self.tol
+        )
         self._map_there, self._map_back = maps.there, maps.back
         self.residual_, self.inverse_residual_ = maps.residual, maps.inverse_residual
 
