@@ -8,6 +8,7 @@ never timed; building a cost matrix from the points is always timed.
 
 import functools
 import math
+import time
 
 import numpy as np
 
@@ -185,22 +186,31 @@ def mdot(x, y, epsilon, tol, *, dtype="float64", aim=1.0):
     return run
 
 
-def skot(x, y, epsilon, tol, *, storage="auto"):
-    """This library: points in, potentials out, precision and storage of its own choice."""
+def skot(x, y, epsilon, tol, *, storage="auto", sparse=None):
+    """This library: points in, potentials out, precision and storage of its own choice.
+
+    `sparse` are the arguments of the sparse plan that is made of them, None for none.
+    """
     import torch
 
     from skot.solvers import sinkhorn
 
     torch.set_num_threads(1)
     x, y = torch.from_numpy(x), torch.from_numpy(y)
-    sinkhorn(x[:50], y[:50], epsilon=epsilon, tol=1e-2)
+    sinkhorn(x[:50], y[:50], epsilon=epsilon, tol=1e-2).plan.tosparse()
 
     def run():
         result = sinkhorn(x, y, epsilon=epsilon, tol=tol, max_iter=20000, storage=storage)
+        start = time.process_time()
+        kept = None if sparse is None else result.plan.tosparse(**sparse)
+        seconds = time.process_time() - start
 
         def read():
             f, g = result.f.double().numpy(), result.g.double().numpy()
             info = {"n_iter": int(result.n_iter), "marginal_error": float(result.marginal_error)}
+            if kept is not None:
+                info |= {"entries": kept.plan.nnz, "lost_mass": kept.lost_mass}
+                info |= {"mass": float(kept.plan.sum()), "sparse_seconds": seconds}
             return f / epsilon - math.log(len(x)), g / epsilon - math.log(len(y)), info
 
         return read

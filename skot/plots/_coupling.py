@@ -47,7 +47,7 @@ class CouplingDisplay:
 
     Parameters
     ----------
-    coupling : ndarray of shape (n_source, n_target)
+    coupling : ndarray or csr_array of shape (n_source, n_target)
         The mass of each pair.
     X : ndarray of shape (n_source, n_features), default=None
         Source points. A matrix does not need them.
@@ -220,9 +220,11 @@ class CouplingDisplay:
 
         Parameters
         ----------
-        coupling : array-like of shape (n_source, n_target)
-            The mass of each pair: a plan of POT, or one of
-            :meth:`skot.MetaOTRegressor.predict_coupling`.
+        coupling : array-like or sparse array of shape (n_source, n_target)
+            The mass of each pair: a plan of POT, one of
+            :meth:`skot.MetaOTRegressor.predict_coupling`, or the ``plan`` of
+            :meth:`skot.SinkhornTransport.sparse_coupling`, which is not made dense. Shares of
+            the mass are those of what is given.
         X : array-like of shape (n_source, n_features), default=None
             Source points. Lines need them.
         Y : array-like of shape (n_target, n_features), default=None
@@ -348,9 +350,8 @@ class CouplingDisplay:
 
         X, Y, pair = np.asarray(self.X), np.asarray(self.Y), list(self.features)
         x, y = X[:, pair], Y[:, pair]
-        self.pairs_ = heaviest(self.coupling, n_lines)
+        self.pairs_, mass = heaviest(self.coupling, n_lines)
         rows, columns = self.pairs_.T
-        mass = self.coupling[rows, columns]
         self.mass_drawn_ = float(mass.sum() / self.coupling.sum())
         share = mass / mass.max() if len(mass) else mass
         thinned = min(1.0, _FEW_LINES / max(len(mass), 1)) ** 0.25

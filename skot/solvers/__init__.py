@@ -14,6 +14,8 @@ from skot.solvers._entropic.probabilities import probability_transport as probab
 from skot.solvers._entropic.self_transport import transport_to_others as transport_to_others
 from skot.solvers._entropic.semi_dual import SemiDual, SemiDualPass
 from skot.solvers._entropic.sinkhorn import SinkhornResult, sinkhorn
+from skot.solvers._entropic.sparse_plan import SparsePlan
+from skot.solvers._entropic.sparse_plan import sparse_plan as sparse_plan
 from skot.solvers._exact.plan import ExactPlan as ExactPlan
 from skot.solvers._exact.solve import solve_exact as solve_exact
 from skot.solvers.initializers import (
@@ -33,6 +35,7 @@ __all__ = [
     "SemiDual",
     "SemiDualPass",
     "SinkhornResult",
+    "SparsePlan",
     "ZerosInitializer",
     "barycenter",
     "sinkhorn",

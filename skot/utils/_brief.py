@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 
 _WIDTH = 88
 #: Beyond so many letters a part is told by its kind.
@@ -31,6 +32,9 @@ def brief(value: Any) -> str:
     """Tell a value by its repr if that is short, else by its kind and size."""
     if isinstance(value, (torch.Tensor, np.ndarray)):
         return _brief_array(value)
+    if issparse(value):
+        kind = type(value).__name__
+        return f"<{kind} {tuple(value.shape)}, {value.dtype}, {value.nnz} stored>"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, (list, tuple, dict)) and len(value) > 3:

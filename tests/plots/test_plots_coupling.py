@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import coo_array, csc_matrix, csr_array
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -140,6 +141,56 @@ def test_one_side_may_be_sorted_alone(coupling):
     order = np.argsort(y_target, kind="stable")
     assert_array_equal(display.image_.get_array(), coupling[:, order])
     assert display.mass_within_classes_ is None
+
+
+def _classes(pair):
+    return {"y_source": np.arange(12) % 3, "y_target": np.arange(9) % 4}
+
+
+@pytest.mark.parametrize("kind", [csr_array, csc_matrix, coo_array])
+def test_sparse_couplings_are_drawn_like_dense_ones(pair, coupling, kind):
+    for options in ({}, _classes(pair)):
+        for n_lines in (0, 5, 2000):
+            dense, sparse = (
+                CouplingDisplay.from_predictions(one, *pair, n_lines=n_lines, **options)
+                for one in (coupling, kind(coupling))
+            )
+            assert_array_equal(sparse.pairs_, dense.pairs_)
+            assert_allclose(sparse.lines_.get_colors(), dense.lines_.get_colors())
+            assert sparse.mass_drawn_ == pytest.approx(dense.mass_drawn_)
+            assert sparse.mass_within_classes_ == pytest.approx(dense.mass_within_classes_)
+        dense, sparse = (
+            CouplingDisplay.from_predictions(one, kind="matrix", **options)
+            for one in (coupling, kind(coupling))
+        )
+        assert_allclose(sparse.image_.get_array(), dense.image_.get_array(), atol=1e-15)
+
+
+def test_blocks_of_a_large_sparse_coupling():
+    rng = np.random.default_rng(0)
+    coupling = rng.random((1300, 600)) * (rng.random((1300, 600)) < 0.05)
+    dense, sparse = (
+        CouplingDisplay.from_predictions(one, kind="matrix").image_.get_array()
+        for one in (coupling, csr_array(coupling))
+    )
+    assert sparse.shape == (512, 512)
+    assert_allclose(sparse, dense, atol=1e-15)
+
+
+def test_entries_of_a_sparse_coupling_that_are_stored_twice_add_up(pair):
+    entries = np.array([1.0, 2.0, 2.5]), (np.array([3, 3, 0]), np.array([4, 4, 1]))
+    given = coo_array(entries, shape=(12, 9))
+    display = CouplingDisplay.from_predictions(given, *pair)
+    assert_array_equal(display.pairs_, [[0, 1], [3, 4]])
+    for bad in (csr_array((12, 9)), -given):
+        with pytest.raises(ValueError, match="must have mass, and no negative"):
+            CouplingDisplay.from_predictions(bad, *pair)
+
+
+def test_the_sparse_coupling_of_a_transport(pair):
+    sparse = SinkhornTransport(epsilon=0.01).fit(*pair).sparse_coupling(0.9)
+    display = CouplingDisplay.from_predictions(sparse.plan, *pair)
+    assert len(display.pairs_) == sparse.plan.nnz < 12 * 9
 
 
 def test_mass_within_classes(pair, coupling):

@@ -22,7 +22,7 @@ def row_sums(x, a, h, epsilon, cost):
 
 
 @pytest.mark.parametrize("cost", [SquaredEuclidean(), PNorm(power=1.5)])
-@pytest.mark.parametrize(("n", "d"), [(40, 1), (200, 3), (150, 100)])
+@pytest.mark.parametrize(("n", "d"), [(40, 1), (200, 3), (150, 100), (600, 5)])
 @pytest.mark.parametrize("share", [0.05, 0.2, 2.0])
 def test_rows_sum_to_one_without_the_diagonal(n, d, share, cost):
     x = sample(n, d)
@@ -55,6 +55,15 @@ def test_a_row_far_away_leaves_the_others_alone():
     assert torch.isfinite(h).all()
     sums = row_sums(x, equal(x), h, epsilon, cost)[1:]
     assert float((sums - 1.0).abs().mean()) < 0.02
+
+
+def test_single_precision_far_from_the_origin():
+    x = sample(600, 4)
+    near, far = (
+        transport_to_others(points, equal(x), epsilon=0.5, cost=SquaredEuclidean(), tol=1e-4)
+        for points in (x, x + 1e6)
+    )
+    torch.testing.assert_close(near, far, rtol=0, atol=1e-3)
 
 
 def test_tiles_give_what_a_kept_kernel_gives():

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from skot import SinkhornTransport
@@ -75,6 +75,35 @@ def test_zero_weights_keep_their_rows_in_the_coupling():
     removed = SinkhornTransport().fit(np.delete(X, 3, 0), np.delete(Y, 5, 0)).coupling_
     kept = np.delete(np.delete(coupling, 3, 0), 5, 1)
     assert_allclose(kept, removed, rtol=1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize("class_reg", [0.0, 1.0])
+def test_sparse_coupling_holds_the_heaviest_entries_of_the_coupling(class_reg):
+    rows, labels, sample_domain = stack_domains(X, Y, LABELS)
+    transport = SinkhornTransport(class_reg=class_reg)
+    transport.fit(rows, labels, sample_domain=sample_domain)
+    dense = transport.coupling_
+    sparse = transport.sparse_coupling(0.9)
+    kept = sparse.plan.toarray()
+    assert_array_equal(kept[kept > 0], dense[kept > 0])
+    # No entry that is left out of a row is heavier than one that is kept, or could have been too.
+    lightest = np.where(kept > 0, kept, np.inf).min(axis=1)
+    assert (np.where(kept > 0, 0.0, dense).max(axis=1) <= lightest).all()
+    share = kept.sum(axis=1) / dense.sum(axis=1)
+    assert share.min() >= 0.9 - 1e-12
+    assert ((kept.sum(axis=1) - lightest) / dense.sum(axis=1)).max() < 0.9
+    assert sparse.lost_mass == pytest.approx(1.0 - kept.sum(), abs=1e-12)
+    capped = transport.sparse_coupling(0.9, max_per_row=2)
+    assert_array_equal(np.diff(capped.plan.indptr), np.minimum(np.diff(sparse.plan.indptr), 2))
+    assert capped.lost_mass > sparse.lost_mass
+    assert_array_equal(transport.sparse_coupling(1.0).plan.toarray(), dense)
+    with pytest.raises(ValueError, match="mass"):
+        transport.sparse_coupling(1.5)
+
+
+def test_sparse_coupling_needs_a_fit():
+    with pytest.raises(NotFittedError):
+        SinkhornTransport().sparse_coupling()
 
 
 @pytest.mark.parametrize("class_reg", [0.0, 1.0])

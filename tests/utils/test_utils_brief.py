@@ -7,6 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from skot import GaussianTransport, SinkhornTransport, W2GNTransport
 from skot.costs import SquaredEuclidean
@@ -32,6 +33,7 @@ def w2gn_potential():
 
 RESULTS = {
     "SinkhornResult": lambda: sinkhorn(x, y, epsilon=1.0),
+    "SparsePlan": lambda: sinkhorn(x, y, epsilon=1.0).plan.tosparse(),
     "ClassRegularizedResult": lambda: sinkhorn_class_regularized(
         x, y, np.arange(40) % 2, epsilon=1.0, class_reg=0.1
     ),
@@ -81,6 +83,7 @@ def test_shapes_and_figures():
         ((1,), "(1,)"),
         ([1, 2, 3, 4], "<list of 4>"),
         ({}, "{}"),
+        (csr_array(np.eye(3)), "<csr_array (3, 3), float64, 3 stored>"),
         (object(), "<object>"),
         ("a" * 80, "<str>"),
         (None, "None"),

@@ -16,8 +16,10 @@ from skot.solvers import (
     ClassRegularizedResult,
     Initializer,
     SinkhornResult,
+    SparsePlan,
     sinkhorn,
     sinkhorn_class_regularized,
+    sparse_plan,
 )
 from skot.transport._base import BaseTransport
 from skot.transport._diagnostics import Conditioning
@@ -120,7 +122,7 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         `max_samples` leave some out.
     coupling_ : ndarray of shape (n_source, n_target)
         The plan between the rows of the problem, computed when it is asked for. Memory
-        O(n_source n_target).
+        O(n_source n_target); :meth:`sparse_coupling` takes less.
     cost_value_ : float
         Transport cost of the plan, in the units of the cost; computed when asked for, in one pass
         over the kernel.
@@ -366,6 +368,42 @@ class SinkhornTransport(CallbackSupportMixin, BaseTransport):
         check_is_fitted(self)
         tiles = self.potentials_.plan_tiles(self._class_cost)
         return torch.cat([tile for _, tile in tiles]).cpu().numpy()
+
+    def sparse_coupling(self, mass: float = 0.99, max_per_row: int | None = None) -> SparsePlan:
+        """The heaviest entries of `coupling_`, which is not formed.
+
+        Parameters
+        ----------
+        mass : float, default=0.99
+            Share of each row that is kept at least, by the fewest entries, in (0, 1].
+        max_per_row : int, default=None
+            Most entries of a row; those that need more for their share lose mass.
+
+        Returns
+        -------
+        result : SparsePlan
+            The plan as a SciPy sparse array, and the mass of what is left out. Memory: 12 bytes an
+            entry that is kept.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`skot.solvers.EntropicPlan.tosparse`.
+
+        Examples
+        --------
+        >>> from skot import SinkhornTransport
+        >>> from skot.datasets import make_moons_pair
+        >>> X, Y = make_moons_pair(200, random_state=0)
+        >>> sparse = SinkhornTransport(epsilon=0.01).fit(X, Y).sparse_coupling(mass=0.9)
+        >>> sparse.plan.shape, sparse.plan.nnz < 2000, sparse.lost_mass <= 0.1
+        ((200, 200), True, True)
+        """
+        check_is_fitted(self)
+        potentials = self.potentials_
+        tiles = potentials.plan_tiles(self._class_cost)
+        shape = len(potentials.x), len(potentials.y)
+        return sparse_plan(tiles, shape, mass=mass, max_per_row=max_per_row)
 
     @property
     def cost_value_(self) -> float:
