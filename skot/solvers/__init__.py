@@ -1,6 +1,7 @@
 """Solvers on tensors: each returns one frozen result."""
 
 # Names imported as themselves are what the rooms above need too; not public.
+from skot.solvers._entropic.barycenter import BarycenterResult, barycenter
 from skot.solvers._entropic.class_regularization import (
     ClassRegularizedResult,
     sinkhorn_class_regularized,
@@ -25,6 +26,7 @@ from skot.solvers.initializers import (
 )
 
 __all__ = [
+    "BarycenterResult",
     "ClassRegularizedResult",
     "EntropicPlan",
     "GaussianInitializer",
@@ -35,6 +37,7 @@ __all__ = [
     "SinkhornResult",
     "SparsePlan",
     "ZerosInitializer",
+    "barycenter",
     "sinkhorn",
     "sinkhorn_class_regularized",
 ]

@@ -25,11 +25,11 @@ class SafeguardedAcceleration:
     Plain steps converge by themselves, so the whole does.
 
     Residuals are measured with weights of shape (n_problems, m); a memory of 0 is the plain
-    iteration.
+    iteration. No accelerated step goes further from the plain one than `largest_step`.
     """
 
-    def __init__(self, weights: Tensor, memory: int):
-        self._weights, self._memory = weights, memory
+    def __init__(self, weights: Tensor, memory: int, largest_step: float = LARGEST_STEP):
+        self._weights, self._memory, self._largest_step = weights, memory, largest_step
         self._anderson = AndersonAcceleration(weights, memory)
         self._best_next = torch.zeros_like(weights)
         self._best = torch.full_like(weights[:, 0], torch.inf)
@@ -65,8 +65,8 @@ class SafeguardedAcceleration:
         following = self._anderson.step(h, residual)
         # Along a direction that the residual does not see, extrapolation has no bounds.
         away = following - plain
-        if not float(torch.linalg.vector_norm(away, torch.inf)) <= LARGEST_STEP:
-            astray = ~(away.abs().amax(1) <= LARGEST_STEP)
+        if not float(torch.linalg.vector_norm(away, torch.inf)) <= self._largest_step:
+            astray = ~(away.abs().amax(1) <= self._largest_step)
             following = torch.where(astray[:, None], plain, following)
             self._anderson.restart(astray)
         # Not a number counts as worse: exponentials of a wild iterate can overflow.

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from skot.costs import GridCost
-from skot.numerics.tiles import row_tiles
 from skot.solvers._entropic.kernels import HalfSteps
+from skot.solvers._entropic.line_sums import LineSums
 
 #: Largest cost, in units of epsilon, for which products of kernel and scalings stay within the
 #: range of float64 (exp(+-708)) however the potentials turn out.
@@ -15,8 +15,9 @@ _SCALING_RANGE = 200.0
 class GridKernel:
     """Separable kernel of a batch of problems on one grid, with weights of shape (n_problems, n).
 
-    Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond, which
-    is slower by an order of magnitude but always finite.
+    Works on scalings while the largest cost is at most 200 epsilon, on logarithms beyond: with
+    products along axes whose largest cost is at most 600 epsilon, else with sums of exponentials,
+    slower by an order of magnitude. Both are always finite.
     """
 
     def __init__(self, cost: GridCost, a: Tensor, b: Tensor):
@@ -29,8 +30,12 @@ class GridKernel:
         """Form the kernel of each axis; no potential is absorbed."""
         self._logits = [-cost / epsilon for cost in self._axis_costs]
         self._kernels = [logits.clamp(min=-700.0).exp() for logits in self._logits]
-        largest = sum(float(cost.max()) for cost in self._axis_costs)
-        self._in_scaling_range = largest / epsilon <= _SCALING_RANGE
+        self._lines = [LineSums(logits) for logits in self._logits]
+        self._in_scaling_range = self.range() <= _SCALING_RANGE
+
+    def range(self) -> float:
+        """Largest cost in units of the epsilon of the kernel."""
+        return -sum(float(logits.min()) for logits in self._logits)
 
     def in_range(self, h: Tensor) -> bool:
         """Every potential is in range."""
@@ -56,6 +61,13 @@ class GridKernel:
         error = (torch.expm1(-residual).abs() * self._b).sum(1)
         return HalfSteps(residual, error, torch.ones_like(row_log), row_log)
 
+    def log_sums(self, values: Tensor) -> Tensor:
+        """Logarithm of the kernel times the exponential of values, any of shape (k, n)."""
+        if not self._in_scaling_range:
+            return self._apply_log(values)
+        largest = values.amax(1, keepdim=True)
+        return largest + self._apply((values - largest).exp_()).log_()
+
     def scale(self) -> float:
         """Mean cost between source and target, over all problems."""
         return float(self._cost.scale(self._a.mean(0), self._b.mean(0)))
@@ -79,11 +91,8 @@ class GridKernel:
     def _apply_log(self, values: Tensor) -> Tensor:
         """Logarithm of the kernel times the exponential of values, one axis at a time."""
         values = values.reshape(-1, *self._shape)
-        for axis, logits in enumerate(self._logits, start=1):
+        for axis, sums in enumerate(self._lines, start=1):
             moved = torch.movedim(values, axis, -1)
-            lines = moved.reshape(-1, moved.shape[-1])
-            reduced = torch.empty_like(lines)
-            for rows in row_tiles(len(lines), logits.numel()):
-                reduced[rows] = torch.logsumexp(lines[rows][:, None, :] + logits, dim=2)
+            reduced = sums.log(moved.reshape(-1, moved.shape[-1]))
             values = torch.movedim(reduced.reshape(moved.shape), -1, axis)
         return values.reshape(len(values), -1)
