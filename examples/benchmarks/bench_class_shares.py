@@ -26,6 +26,7 @@ PATH = (0.5, 0.75, 1.0, 1.2)
 TRANSPORTS = {
     "plain": SinkhornTransport(residual=0.0),
     "debiased": SinkhornTransport(residual=1.0),
+    "quarter": SinkhornTransport(0.25, residual=0.25),
     "default": None,
 }
 

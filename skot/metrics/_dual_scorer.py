@@ -3,16 +3,15 @@
 from typing import Any
 
 import torch
-from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skot.base import Component
+from skot.metrics._scorer_base import RequestsSampleDomain
 from skot.numerics.tiles import row_tiles
 from skot.utils.validation import split_domains
 
 
-class HeldOutDualScorer(Component):
+class HeldOutDualScorer(RequestsSampleDomain):
     r"""Dual value of the potentials of a `SinkhornTransport` on rows that were held out.
 
     For ``GridSearchCV(SinkhornTransport(), {"epsilon": ...}, scoring=HeldOutDualScorer())``. It
@@ -111,18 +110,6 @@ class HeldOutDualScorer(Component):
         g = torch.cat([potentials.target_potential(potentials.y), on_target])
         f = _hard_transform(potentials.cost, x, everywhere, g)
         return float(f.mean() + on_target.mean())
-
-    def get_metadata_routing(self) -> MetadataRequest:
-        """Return the request for `sample_domain`.
-
-        Returns
-        -------
-        routing : MetadataRequest
-            What scikit-learn's searches read.
-        """
-        request = MetadataRequest(owner=self)
-        request.score.add_request(param="sample_domain", alias=True)
-        return request
 
 
 def _hard_transform(cost: Any, x: Tensor, y: Tensor, g: Tensor) -> Tensor:

@@ -9,7 +9,23 @@ from skot.base import Component
 from skot.utils.validation import check_sample_domain
 
 
-class DomainScorer(Component):
+class RequestsSampleDomain(Component):
+    """What a search hands `sample_domain` to."""
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Return the request for `sample_domain`.
+
+        Returns
+        -------
+        routing : MetadataRequest
+            What scikit-learn's searches read.
+        """
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sample_domain", alias=True)
+        return request
+
+
+class DomainScorer(RequestsSampleDomain):
     """An object for ``scoring=`` that requests `sample_domain`.
 
     The estimator is one whose `predict` takes every row as target, such as `DomainAdaptation` or
@@ -59,18 +75,6 @@ class DomainScorer(Component):
 
     def _score(self, estimator: Any, X: Any, y: Any, is_source: np.ndarray) -> float:
         raise NotImplementedError(f"{type(self).__name__} does not implement _score.")
-
-    def get_metadata_routing(self) -> MetadataRequest:
-        """Return the request for `sample_domain`.
-
-        Returns
-        -------
-        routing : MetadataRequest
-            What scikit-learn's searches read.
-        """
-        request = MetadataRequest(owner=self)
-        request.score.add_request(param="sample_domain", alias=True)
-        return request
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:

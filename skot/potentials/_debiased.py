@@ -1,7 +1,7 @@
 """The entropic map without its pull towards the mean."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -326,21 +326,3 @@ class DebiasedMap:
                 far = x[rows][part] - shift - points[part]
                 mapped[rows][part] = found + self.residual * far + shift
         return mapped
-
-    def to(self, device: torch.device | str) -> "DebiasedMap":
-        """Move to a device.
-
-        Parameters
-        ----------
-        device : torch.device or str
-            Where to.
-
-        Returns
-        -------
-        moved : DebiasedMap
-            A copy if the device is another one.
-        """
-        own = self.own and SelfTransport(
-            self.own.potentials.to(device), self.own.nearest.to(device)
-        )
-        return replace(self, potentials=self.potentials.to(device), own=own)
